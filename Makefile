@@ -1,0 +1,34 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: quickstart test test-long lint setup results clean
+
+quickstart: setup  ## the main job, end to end, on a generated shop
+	$(BIN)/vip5 quickstart
+
+test: lint  ## tests, lint and types
+	$(BIN)/pytest
+
+test-long: setup  ## the tests that take minutes
+	$(BIN)/pytest -m long
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: .venv/.current
+
+# Made anew when a dependency changes; pip runs against the pinned versions.
+.venv/.current: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "vip5 needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+results: setup  ## the README's tables, from benchmarks/results
+	$(BIN)/python benchmarks/readme.py
+
+clean:
+	rm -rf .venv runs build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

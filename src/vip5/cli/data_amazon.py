@@ -1,0 +1,51 @@
+"""`vip5 data amazon`: from files of the 2014 Amazon release to a dataset folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vip5.cli.data_prepare import Explanations, Images, KCore, Name, Out, Overwrite, ProtocolOption, report, show
+from vip5.cli.options import Json, Seed
+
+
+def register(app: typer.Typer) -> None:
+    app.command("amazon")(amazon)
+
+
+def amazon(
+    out: Out,
+    reviews: Annotated[Path, typer.Option(help="reviews_X_5.json.gz (one JSON object a line).")],
+    meta: Annotated[Path | None, typer.Option(help="meta_X.json.gz (one Python literal a line).")] = None,
+    explanations: Explanations = None,
+    images: Images = None,
+    k_core: KCore = None,
+    protocol: ProtocolOption = "clean",
+    name: Name = None,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Make a dataset folder from the 2014 Amazon release as published; each review is an interaction.
+
+    Photos are files named by asin (B000052YOB.jpg), or as at the end of the item's imUrl.
+
+    Example: vip5 data amazon data/beauty --reviews reviews_Beauty_5.json.gz --meta meta_Beauty.json.gz
+    """
+    from vip5.data import prepare_amazon
+
+    dataset = prepare_amazon(
+        out,
+        reviews=reviews,
+        meta=meta,
+        explanations=explanations,
+        images=images,
+        k_core=k_core,
+        protocol=protocol,
+        seed=seed,
+        name=name,
+        overwrite=overwrite,
+        progress=not json,
+        report=report,
+    )
+    show(dataset, json)

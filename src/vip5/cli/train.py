@@ -1,0 +1,46 @@
+"""`vip5 train`: from a dataset folder to a run folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vip5.cli.options import Device, Json, print_json, print_table
+
+
+def register(app: typer.Typer) -> None:
+    app.command("train")(train)
+
+
+def train(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings over the preset, as in optim.epochs=3 codes.scheme=atomic.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Run folder; one with an unfinished run is gone on with.")
+    ] = ...,  # type: ignore[assignment]
+    preset: Annotated[str, typer.Option(help="nano, small or base.")] = "nano",
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings over the preset.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random; the same as seed=N.")] = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Train a VIP5. Stopped or killed, the same command goes on exactly where it was.
+
+    Example: vip5 train data/beauty --out runs/beauty --preset nano codes.scheme=atomic optim.epochs=20
+    """
+    from vip5.data import Dataset
+    from vip5.evaluation.evaluate import validation_score
+    from vip5.training import Run, best_device, load_config
+    from vip5.training import train as run_training
+
+    settings = load_config(preset, config, [*(overrides or []), *([] if seed is None else [f"seed={seed}"])])
+    run = Run.new(settings, Dataset(dataset))
+    summary = run_training(
+        run, out, device or best_device(), lambda r: validation_score(r, settings.run.validate_users), quiet=as_json
+    )
+    if as_json:
+        print_json({"run": str(out), **summary})
+    else:
+        print_table(f"Trained {out}", ["", ""], [[key, value] for key, value in summary.items()])

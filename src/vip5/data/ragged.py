@@ -1,0 +1,50 @@
+"""Rows of different lengths in one flat array: what a user's history is, without a Python list per user."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """n rows; row i is `values[offsets[i]:offsets[i + 1]]`.
+
+    values: [total], any dtype. offsets: int64 [n + 1], from 0 to total, never falling.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def from_lists(cls, rows: Sequence[Sequence | np.ndarray], dtype: DTypeLike = np.int32) -> "Ragged":
+        """One row for each sequence of `rows`."""
+        values = np.concatenate([np.asarray(row, dtype=dtype) for row in rows] or [np.empty(0, dtype=dtype)])
+        return cls.from_lengths(values, np.fromiter((len(row) for row in rows), np.int64, len(rows)))
+
+    @classmethod
+    def from_lengths(cls, values: np.ndarray, lengths: np.ndarray) -> "Ragged":
+        """Rows of the given lengths, int [n], one after the other in `values`."""
+        return cls(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        """The row as a view of `values`; IndexError past the ends, negative rows count from the last."""
+        row = range(len(self))[row]
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[row] for row in range(len(self)))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 [n]: how long each row is."""
+        return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """int64 [total]: the row that each value stands in."""
+        return np.repeat(np.arange(len(self)), self.lengths)

@@ -1,0 +1,158 @@
+"""Names: the columns of each table as people write them, and the manifest of a dataset folder."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vip5.errors import UserError
+
+Protocol = Literal["clean", "paper"]
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+MANIFEST = "manifest.json"
+
+_USER = ("user_id", "reviewer_id", "customer_id", "uid", "critic", "account_id")
+_ITEM = (
+    "item_id",
+    "asin",
+    "parent_asin",
+    "product_id",
+    "article_id",
+    "movie_id",
+    "iid",
+    "sku",
+    "book_id",
+    "business_id",
+)
+_TIME = ("ts", "time", "unix_review_time", "t_dat", "datetime", "date", "unixtime", "event_time")
+_RATING = ("overall", "stars", "star", "star_rating", "score", "review_score")
+_NAME = ("reviewer_name", "customer_name", "username", "profile_name")
+
+# table -> our column -> the names it also goes by, the likeliest first. Compared without case, "_", "-" and spaces.
+COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
+    "interactions": {
+        "user": _USER,
+        "item": _ITEM,
+        "timestamp": _TIME,
+        "position": ("pos", "order"),
+        "rating": _RATING,
+        "user_name": _NAME,
+    },
+    "items": {
+        "item": (*_ITEM, "id"),
+        "title": ("name", "item_title", "product_title", "item_name", "product_name", "prod_name"),
+        "brand": ("brand_name", "manufacturer", "store"),
+        "categories": ("category", "genres", "genre", "tags", "item_categories"),
+        "description": ("detail_desc", "desc", "item_description", "product_description", "plot", "overview"),
+        "image": ("photo", "picture", "image_path", "img", "image_file", "im_url", "image_url"),
+        "paper_id": (),
+    },
+    "reviews": {
+        "user": _USER,
+        "item": _ITEM,
+        "rating": _RATING,
+        "headline": ("summary", "title", "review_headline", "review_title", "review_summary"),
+        "text": ("review_text", "review", "review_body", "body", "content", "comment"),
+        "feature": ("feature_word", "aspect"),
+        "explanation": ("explanation_sentence",),
+        "timestamp": _TIME,
+        "user_name": _NAME,
+    },
+    "explanations": {
+        "user": _USER,
+        "item": _ITEM,
+        "feature": ("feature_word", "aspect"),
+        "explanation": ("explanation_sentence", "sentence"),
+    },
+}
+REQUIRED = {
+    "interactions": ("user", "item"),
+    "items": ("item",),
+    "reviews": ("user", "item"),
+    "explanations": ("user", "item", "explanation"),
+}
+
+
+class Input(BaseModel):
+    """A file that went in; for the folder of photos, all the photos together."""
+
+    model_config = ConfigDict(extra="forbid")
+    file: str
+    bytes: int
+    sha256: str
+    files: int = 1
+
+
+class Manifest(BaseModel):
+    """What a dataset folder holds and how it was made."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: Literal[1] = 1
+    name: str
+    protocol: Protocol
+    k_core: int | None = None
+    seed: int
+    counts: dict[str, int]
+    inputs: dict[str, Input]
+    images_root: str | None = None
+    versions: dict[str, str]
+    created: str
+    hash: str
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """The manifest of a dataset folder; UserError where there is none or another version wrote it."""
+        try:
+            return cls.model_validate_json((folder / MANIFEST).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(
+                f"{folder} is not a dataset folder, it has no {MANIFEST}: make one with `vip5 data prepare`"
+            ) from None
+        except OSError as error:
+            raise UserError(f"cannot read {folder / MANIFEST} ({error.strerror}): check its permissions") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = f"{'.'.join(str(part) for part in first['loc']) or 'the whole file'}: {first['msg']}"
+            remedy = "prepare the data again with --overwrite"
+            raise UserError(f"{folder / MANIFEST} is damaged or of another version ({what}): {remedy}") from None
+
+
+def parse_mapping(pairs: Iterable[str]) -> dict[str, str]:
+    """`theirs=ours` pairs as a dict; UserError for another form or a name that is not ours."""
+    ours = sorted({name for columns in COLUMNS.values() for name in columns})
+    mapping = {}
+    for pair in pairs:
+        theirs, equals, name = pair.rpartition("=")
+        if not equals or not theirs:
+            raise UserError(f"--map {pair} is not theirs=ours: write, for example, --map customer=user")
+        if name not in ours:
+            raise UserError(f"--map {pair}: there is no column {name!r}; ours are {', '.join(ours)}")
+        mapping[theirs] = name
+    return mapping
+
+
+def match_columns(kind: str, names: Iterable[str], mapping: Mapping[str, str], file: Path) -> dict[str, int]:
+    """Which column of a file is which of ours: our name → its place. A mapped column counts as nothing else.
+
+    Raises: UserError when a required column is not there.
+    """
+    names = list(names)
+    found = {mapping[name]: i for i, name in enumerate(names) if mapping.get(name) in COLUMNS[kind]}
+    free = {_fold(name): i for i, name in reversed(list(enumerate(names))) if name not in mapping}
+    for ours, aliases in COLUMNS[kind].items():
+        if ours not in found:
+            hits = [free.pop(key) for alias in (ours, *aliases) if (key := _fold(alias)) in free]
+            found |= {ours: hits[0]} if hits else {}
+    for ours in REQUIRED[kind]:
+        if ours not in found:
+            raise UserError(
+                f"no column {ours!r} in the table of {kind} ({file}, row 1; its columns are {', '.join(names)}): "
+                f"name the right one with --map THEIRS={ours}"
+            )
+    return found
+
+
+def _fold(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()

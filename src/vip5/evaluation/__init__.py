@@ -1,0 +1,1 @@
+"""Metrics, intervals, results and the report."""

@@ -1,0 +1,179 @@
+"""A run against the held-out part: ranks and sentences for each prompt, beside the simplest baseline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from vip5.baselines.popularity import Popularity, most_frequent_sentence
+from vip5.data import Dataset, Ragged
+from vip5.errors import UserError
+from vip5.evaluation.intervals import estimate, paired_difference
+from vip5.evaluation.predict import choose, explain, next_items
+from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
+from vip5.evaluation.results import Result
+from vip5.evaluation.text import TextScores
+from vip5.prompts import Prompt, Samples
+from vip5.training import Run
+from vip5.training.draw import explainable, fillable, stars_in_tenths
+
+PROMPTS = ("A-3", "A-9", "B-5", "B-8", "C-3", "C-12")  # a seen and an unseen one of each family, as in the paper
+CUTOFFS = (1, 5, 10)
+POPULARITY, SENTENCE = "popularity", "most frequent sentence"
+
+
+@dataclass
+class Evaluation:
+    """The numbers of one run, and what they were computed from, user by user, for paired comparisons."""
+
+    results: list[Result] = field(default_factory=list)
+    ranks: dict[str, np.ndarray] = field(default_factory=dict)  # prompt → int [n_users], 0-based
+    sentences: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)  # prompt → generated, true
+    left_out: list[str] = field(default_factory=list)  # prompts that the data cannot answer, and why
+
+    def save_ranks(self, path: Path, dataset: Dataset) -> None:
+        """One row a prompt and user: prompt, user, rank (0-based, null beyond the list)."""
+        frames = [
+            pl.DataFrame({"prompt": [name] * len(ranks), "user": dataset.users["user"], "rank": ranks})
+            for name, ranks in self.ranks.items()
+        ]
+        if frames:
+            pl.concat(frames).write_parquet(path)
+
+
+def evaluate(
+    run: Run, prompts: Sequence[str] = PROMPTS, beams: int = 20, text_beams: int = 1, seed: int = 0, label: str = "VIP5"
+) -> Evaluation:
+    """Score the test part: next item over the whole catalogue, the true item among stored candidates, explanations.
+
+    Every metric comes with a 95 % bootstrap interval and the paired difference to its baseline.
+    """
+    evaluation = Evaluation()
+    for name in prompts:
+        if name not in run.prompts:
+            raise UserError(f"unknown prompt {name}: there are {', '.join(run.prompts)}")
+        prompt = run.prompts[name]
+        if prompt.task == "next":
+            _next(run, name, beams, seed, label, evaluation)
+        elif prompt.task == "choice":
+            _choice(run, name, beams, seed, label, evaluation)
+        elif prompt.task == "explain":
+            _explain(run, prompt, text_beams, seed, label, evaluation)
+        else:
+            raise UserError(f"prompt {name} asks yes or no: evaluate prompts of the tasks next, choice and explain")
+    return evaluation
+
+
+def validation_score(run: Run, users: int, beams: int = 20) -> dict[str, float]:
+    """NDCG@10 of the validation items over the whole catalogue, for the first so many users: to choose an epoch by."""
+    names = [n for n, p in run.prompts.items() if p.task == "next" and not p.unseen]
+    name = "A-3" if "A-3" in names else names[0]
+    rows = _some(run.dataset.n_users, users)
+    history = run.dataset.history("validation")
+    histories = Ragged.from_lists([history[row] for row in rows])
+    found = next_items(run, name, rows, histories, beams)
+    ranks = ranks_in_list(found.items, run.dataset.targets("validation")[rows])
+    metrics = ranking_metrics(ranks, (10,))
+    return {f"{name} NDCG@10": float(metrics["NDCG@10"].mean()), f"{name} HR@10": float(metrics["HR@10"].mean())}
+
+
+def shown_candidates(dataset: Dataset, seed: int = 0) -> np.ndarray:
+    """int [n_users, C]: each user's test item among the stored negatives, in an order drawn by `seed`."""
+    lists = np.column_stack([dataset.targets("test"), dataset.candidates])
+    return np.random.default_rng([seed, 99]).permuted(lists, axis=1)
+
+
+def _next(run: Run, name: str, beams: int, seed: int, label: str, evaluation: Evaluation) -> None:
+    data = run.dataset
+    history, targets = data.history("test"), data.targets("test")
+    found = next_items(run, name, np.arange(data.n_users), history, max(beams, max(CUTOFFS)))
+    popular = Popularity.fit(data).rank(history, max(CUTOFFS))
+    _rank_results(run, name, "next item", found.items, popular, targets, seed, label, evaluation)
+
+
+def _choice(run: Run, name: str, beams: int, seed: int, label: str, evaluation: Evaluation) -> None:
+    data = run.dataset
+    lists = shown_candidates(data)
+    found = choose(run, name, np.arange(data.n_users), lists, max(beams, max(CUTOFFS)))
+    popular = Popularity.fit(data).rank_candidates(lists)
+    task = f"one of {lists.shape[1]}"
+    _rank_results(run, name, task, found.items, popular, data.targets("test"), seed, label, evaluation)
+
+
+def _rank_results(
+    run: Run, name: str, task: str, own: np.ndarray, popular: np.ndarray, targets: np.ndarray,
+    seed: int, label: str, evaluation: Evaluation,
+) -> None:  # fmt: skip
+    evaluation.ranks[name] = ranks_in_list(own, targets)
+    ours = ranking_metrics(evaluation.ranks[name], CUTOFFS)
+    theirs = ranking_metrics(ranks_in_list(popular, targets), CUTOFFS)
+    for metric, values in ours.items():
+        evaluation.results.append(
+            Result.of(
+                estimate(values, seed=seed),
+                estimate(theirs[metric], seed=seed),
+                paired_difference(values, theirs[metric], seed=seed),
+                **_about(run, label), task=task, prompt=name, metric=metric, baseline=POPULARITY,
+            )
+        )  # fmt: skip
+
+
+def _explain(run: Run, prompt: Prompt, beams: int, seed: int, label: str, evaluation: Evaluation) -> None:
+    samples = held_out_explanations(run, prompt)
+    if not len(samples):
+        lacks = (
+            "the test part has no reviews" if not len(explainable(run.dataset, "test")) else "its fields are missing"
+        )
+        evaluation.left_out.append(f"{prompt.id}: {lacks}")
+        return
+    truth = run.dataset.reviews["explanation"].gather(samples.review).to_list()
+    written = explain(run, prompt.id, samples, beams=beams)
+    evaluation.sentences[prompt.id] = (written, truth)
+    scores = TextScores(written, truth)
+    frequent = TextScores([most_frequent_sentence(run.dataset.reviews) or ""] * len(truth), truth)
+    own, others, differences = (
+        scores.estimates(seed=seed),
+        frequent.estimates(seed=seed),
+        scores.differences(frequent, seed=seed),
+    )
+    for metric in scores.metrics:
+        evaluation.results.append(
+            Result.of(
+                own[metric], others[metric], differences[metric],
+                **_about(run, label), task="explanation", prompt=prompt.id, metric=metric, baseline=SENTENCE,
+            )
+        )  # fmt: skip
+
+
+def held_out_explanations(run: Run, prompt: Prompt) -> Samples:
+    """The test reviews that can fill an explanation prompt, as samples."""
+    reviews = run.dataset.reviews
+    rows = explainable(run.dataset, "test")["row"].to_numpy()
+    rows = rows[fillable(reviews, prompt)[rows]]
+    return Samples.of(
+        np.zeros(len(rows), int),
+        reviews["user"].to_numpy()[rows],
+        item=reviews["item"].to_numpy()[rows],
+        review=rows,
+        stars=stars_in_tenths(reviews)[rows],
+    )
+
+
+def _about(run: Run, label: str) -> dict[str, Any]:
+    manifest = run.dataset.manifest
+    return {
+        "dataset": manifest.name,
+        "data_hash": run.dataset.hash,
+        "protocol": "paper" if "paper" in (manifest.protocol, run.config.codes.scheme) else "clean",
+        "split": "test",
+        "model": label,
+        "seed": run.config.seed,
+    }
+
+
+def _some(n: int, wanted: int) -> np.ndarray:
+    """At most `wanted` users, spread evenly."""
+    return np.unique(np.linspace(0, n - 1, min(n, wanted)).astype(int))

@@ -1,0 +1,127 @@
+"""What a run answers: ranked items and sentences, in batches of users with prompts of like length."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from vip5.data import Ragged
+from vip5.decoding import beam_search, best_of_beam, greedy
+from vip5.errors import UserError
+from vip5.items import Trie
+from vip5.prompts import Batch, PromptCompiler, Samples
+from vip5.prompts.samples import slices
+from vip5.training import Run
+
+BATCH_TOKENS = 32_768  # input tokens with padding, at most, in a batch
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The best items for each of n users, best first."""
+
+    items: np.ndarray  # int64 [n, K]; -1 where there are fewer
+    scores: np.ndarray  # float32 [n, K]; log-probability, -inf where there is no item
+
+
+def next_items(
+    run: Run, prompt: str, users: np.ndarray, histories: Ragged, beams: int = 20, exclude_history: bool = True
+) -> Ranking:
+    """The `beams` most probable next items of the whole catalogue, for users with the given histories.
+
+    By default no item of a user's own history comes out.
+    """
+    compiler = _compiler(run, prompt, "next")
+    samples = Samples.of(np.zeros(len(users), int), users, _most_recent(histories, run.config.prompts.max_history))
+    trie = _catalogue(run)
+
+    def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
+        known = [histories[row] for row in rows] if exclude_history else None
+        found = beam_search(run.model, batch, trie=trie, beams=min(beams, len(run.codes)), exclude=known)
+        return found.items_BK, found.scores_BK
+
+    return _ranking(_answers(run, compiler, samples, answer))
+
+
+def choose(run: Run, prompt: str, users: np.ndarray, candidates: np.ndarray, beams: int = 20) -> Ranking:
+    """The best of each user's own candidates, int [n, C], in the order in which the prompt shows them."""
+    compiler = _compiler(run, prompt, "choice")
+    n, width = candidates.shape
+    lists = Ragged.from_lengths(candidates.astype(np.int32).ravel(), np.full(n, width))
+    samples = Samples.of(np.zeros(n, int), users, lists)
+    codes, device = run.codes.targets(), _device(run)
+
+    def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
+        items = candidates[rows].ravel().astype(np.int64)
+        groups = np.repeat(np.arange(len(rows)), width)
+        trie = Trie.build(codes[items], items, groups).to(device)
+        found = beam_search(run.model, batch, trie=trie, roots=trie.roots, beams=min(beams, width))
+        return found.items_BK, found.scores_BK
+
+    return _ranking(_answers(run, compiler, samples, answer))
+
+
+def explain(run: Run, prompt: str, samples: Samples, reviews: pl.DataFrame | None = None, beams: int = 1) -> list[str]:
+    """A sentence for each sample: greedily, or the best of `beams`. `reviews` replaces the data set's."""
+    compiler = _compiler(run, prompt, "explain")
+    if reviews is not None:
+        compiler = compiler.with_reviews(reviews)
+    limit = run.config.prompts.max_target
+
+    def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor]:
+        if beams == 1:
+            return (greedy(run.model, batch, limit),)
+        return (best_of_beam(run.model, batch, beams, max_length=limit),)
+
+    (tokens,) = _answers(run, compiler, samples, answer)
+    return [run.codes.vocabulary.decode(row) for row in tokens]
+
+
+def _compiler(run: Run, prompt: str, task: str) -> PromptCompiler:
+    compiler = run.compiler([prompt])
+    if compiler.prompts[0].task != task:
+        raise UserError(f"prompt {prompt} is of task {compiler.prompts[0].task}: choose one of task {task}")
+    return compiler
+
+
+def _answers(
+    run: Run, compiler: PromptCompiler, samples: Samples, answer: Callable[[np.ndarray, Batch], Sequence[Tensor]]
+) -> list[np.ndarray]:
+    """Run `answer(rows, batch)` over all samples, longest prompts first; results in the samples' order, 0-padded."""
+    order = np.argsort(-compiler.input_lengths(samples), kind="stable")
+    lengths = compiler.input_lengths(samples)[order]
+    parts: list[list[np.ndarray]] = []
+    start = 0
+    while start < len(order):
+        rows = order[start : start + max(1, BATCH_TOKENS // int(lengths[start]))]
+        with torch.inference_mode():
+            batch = run.batch(compiler, samples.take(rows)).to(_device(run))
+            parts.append([part.cpu().numpy() for part in answer(rows, batch)])
+        start += len(rows)
+    back = np.argsort(order)
+    return [_stack([part[n] for part in parts])[back] for n in range(len(parts[0]))]
+
+
+def _stack(parts: list[np.ndarray]) -> np.ndarray:
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
+
+
+def _ranking(parts: list[np.ndarray]) -> Ranking:
+    return Ranking(*parts)
+
+
+def _catalogue(run: Run) -> Trie:
+    return Trie.build(run.codes.targets()).to(_device(run))
+
+
+def _device(run: Run) -> torch.device:
+    return next(run.model.parameters()).device
+
+
+def _most_recent(histories: Ragged, limit: int) -> Ragged:
+    kept = np.minimum(histories.lengths, limit)
+    return Ragged.from_lengths(histories.values[slices(histories.offsets[1:] - kept, kept)], kept)

@@ -1,0 +1,131 @@
+"""How text becomes tokens: T5's own tokenizer, or a small one trained on a data set.
+
+Text is cut at white space first and each word is tokenised by itself (SentencePiece's pieces never cross a space), so a
+prompt can be put together from spans that were tokenised once.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tokenizers import AddedToken, Encoding, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from vip5.data import Ragged
+from vip5.errors import UserError
+
+PAD, EOS, UNK, IMAGE = "<pad>", "</s>", "<unk>", "<extra_id_0>"
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Tokenised texts, one a row, and for each token the number (from 0) of the white-space word it belongs to."""
+
+    tokens: Ragged  # int32
+    words: np.ndarray  # int32, beside tokens.values
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+class Vocabulary:
+    """A tokenizer with ids 0 = padding, 1 = end, and one id for the image token.
+
+    Ids from `size` on belong to the tokens that an item code scheme adds; they are not in the tokenizer itself, which
+    therefore stays small whatever the catalogue's size.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, size: int | None = None):
+        self.tokenizer = tokenizer
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        # Splitting at white space first is T5's own behaviour (SentencePiece strips spaces around special tokens).
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+        )
+        for token, wanted in ((PAD, 0), (EOS, 1), (IMAGE, None)):
+            found: int | None = tokenizer.token_to_id(token)
+            if found is None or (wanted is not None and found != wanted):
+                raise UserError(f"the tokenizer has no {token} (id {wanted}): give one of the T5 family")
+        self.image_id = int(tokenizer.token_to_id(IMAGE) or 0)
+        own: int = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+        self.size = own if size is None else size
+        if self.size < own:
+            raise UserError(f"the tokenizer has {own} tokens but the backbone only {size}: they do not belong together")
+        self._special = sorted({t.content for t in tokenizer.get_added_tokens_decoder().values()}, key=len)
+
+    # -- making one ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, folder: str | Path, size: int | None = None) -> "Vocabulary":
+        """Read `tokenizer.json` from a folder; `size` is the number of rows of the backbone's embedding table."""
+        file = Path(folder) / "tokenizer.json"
+        if not file.is_file():
+            raise UserError(f"no tokenizer.json in {folder}: give a folder that holds T5's tokenizer")
+        return cls(Tokenizer.from_file(str(file)), size)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], size: int) -> "Vocabulary":
+        """Train a tokenizer of at most `size` tokens on `texts`, by byte-pair merges (Sennrich et al. 2016): on short
+        texts these keep frequent words whole, which T5's unigram training, in its library, does not."""
+        tokenizer = Tokenizer(models.BPE(unk_token=UNK))
+        tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace("\n", " ")])
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+        )
+        tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+        special = [AddedToken(token, special=True, normalized=False) for token in (PAD, EOS, UNK, IMAGE)]
+        alphabet = [chr(c) for c in range(33, 127)]
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, special_tokens=special, initial_alphabet=alphabet, limit_alphabet=1000, show_progress=False
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(tokenizer)
+
+    def save(self, folder: Path) -> None:
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+
+    def knowing(self, new_tokens: Sequence[str]) -> "Vocabulary":
+        """A copy whose tokenizer itself reads the added item tokens: for tests and for exporting."""
+        copy = Tokenizer.from_str(self.tokenizer.to_str())
+        own = max(copy.get_vocab(with_added_tokens=True).values()) + 1
+        filler = [f"<unused_{n}>" for n in range(self.size - own)]
+        copy.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in [*filler, *new_tokens]])
+        return Vocabulary(copy)
+
+    # -- using it ------------------------------------------------------------------------------------------------------
+
+    def plain(self, text: str) -> str:
+        """`text` from outside, so that nothing in it reads as a special token, and with single spaces."""
+        if "<" in text:
+            for token in self._special:
+                text = text.replace(token, f"< {token[1:]}")
+        return " ".join(text.split())
+
+    def encode(self, texts: Sequence[str]) -> Spans:
+        """Tokenise every text (no </s>). Values from outside go through `plain` first."""
+        encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        lengths = np.fromiter((len(e) for e in encodings), np.int64, len(encodings))
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        tokens = np.fromiter((t for e in encodings for t in e.ids), np.int32, int(offsets[-1]))
+        words = np.fromiter((w for e in encodings for w in _words(e)), np.int32, int(offsets[-1]))
+        return Spans(Ragged(tokens, offsets), words)
+
+    def decode(self, tokens: np.ndarray) -> str:
+        """The text of token ids, up to </s>; added item tokens are left out."""
+        ids = [int(t) for t in tokens]
+        ids = ids[: ids.index(1)] if 1 in ids else ids
+        return self.tokenizer.decode([t for t in ids if 1 < t < self.size], skip_special_tokens=True)
+
+
+def _words(encoding: Encoding) -> list[int]:
+    """For each token the white-space word it stands in; a special token inside a word ("item_<item_5>") stays in it."""
+    words: list[int] = []
+    word, last_end = -1, -1
+    last_piece: int | None = -1
+    for piece, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+        if piece != last_piece and (word < 0 or start > last_end):
+            word += 1
+        words.append(word)
+        last_piece, last_end = piece, end
+    return words

@@ -1,0 +1,286 @@
+"""T5's encoder and decoder (Raffel et al. 2020), for v1.0 and v1.1 weights, with room for adapters.
+
+Pre-norm blocks without biases; RMS layer norms; attention scores are not scaled; one relative position bias for each
+stack, shared by its layers. Shape suffixes: B rows, L input tokens, T target tokens, K beams, D width, H heads, E width
+of a head.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vip5.model.adapters import Adapter
+from vip5.model.config import ModelConfig
+from vip5.model.ops import MASKED, AttentionMask, attend, dropout
+
+KeysValues = tuple[Tensor, Tensor]  # [B, H, L, E] each
+
+
+@dataclass
+class Encoded:
+    """What the decoder reads: the encoder's output and where it is not padding."""
+
+    states_BLD: Tensor
+    mask_BL: Tensor  # bool, True = real token
+
+
+def _linear(inputs: int, outputs: int, std: float) -> nn.Linear:
+    linear = nn.Linear(inputs, outputs, bias=False)
+    nn.init.normal_(linear.weight, std=std)
+    return linear
+
+
+def _padding(mask_BL: Tensor) -> Tensor:
+    return torch.where(mask_BL, 0.0, MASKED)[:, None, None, :]
+
+
+class RelativeBias(nn.Module):
+    """A learned bias per head for each bucket of distances (key position - query position)."""
+
+    buckets: Tensor
+
+    def __init__(self, config: ModelConfig, bidirectional: bool) -> None:
+        super().__init__()
+        self.bidirectional = bidirectional
+        self.max_distance = config.max_distance
+        self.weight = nn.Parameter(torch.empty(config.buckets, config.heads))
+        nn.init.normal_(self.weight, std=config.d_model**-0.5)
+        # The bucket of each distance -max … max; farther is as far as max. Made once, on the CPU's logarithm.
+        distance = torch.arange(-self.max_distance, self.max_distance + 1, device="cpu")
+        one_side = config.buckets // 2 if bidirectional else config.buckets
+        away = distance.abs() if bidirectional else (-distance).clamp(min=0)
+        exact = one_side // 2
+        scaled = torch.log(away.clamp(min=1).float() / exact) / math.log(self.max_distance / exact) * (one_side - exact)
+        buckets = torch.where(away < exact, away, (exact + scaled.long()).clamp(max=one_side - 1))
+        if bidirectional:
+            buckets = buckets + one_side * (distance > 0)
+        self.register_buffer("buckets", buckets, persistent=False)
+
+    def of_distances(self, first: int, last: int) -> Tensor:
+        """Bias [H, last - first + 1] of the distances first … last."""
+        distance = torch.arange(first, last + 1, device=self.weight.device)
+        bucket = self.buckets[distance.clamp(-self.max_distance, self.max_distance) + self.max_distance]
+        return F.embedding(bucket, self.weight).T
+
+    def forward(self, length: int) -> Tensor:
+        """Bias [H, length, length] of every query for every key."""
+        # Query i reads the window of distances -i … length-1-i: a view of one row of numbers, no gather over L² places.
+        return self.of_distances(1 - length, length - 1).unfold(1, length, 1).flip(1)
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads, self.dropout = config.heads, config.dropout
+        d, inner = config.d_model, config.heads * config.d_kv
+        self.qkv = _linear(d, 3 * inner, d**-0.5)
+        with torch.no_grad():
+            self.qkv.weight[:inner] *= config.d_kv**-0.5  # T5 puts the missing scale of the scores into q's start
+        self.out = _linear(inner, d, inner**-0.5)
+
+    def forward(self, x_BLD: Tensor, mask: AttentionMask, past: "Past | None" = None) -> Tensor:
+        qkv = self.qkv(x_BLD).unflatten(-1, (3, self.heads, -1))
+        if past is not None:  # one position [B, K, D] of B·K beams, each with keys of its own
+            q, kv = qkv.flatten(0, 1)[:, :, :, None].split((1, 2), dim=1)
+            return self.out(attend(q[:, 0], *past.append(kv[:, :, :, 0]), mask, 0.0).view(*x_BLD.shape[:2], -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
+        return self.out(attend(q, k, v, mask, self.dropout * self.training))
+
+
+class CrossAttention(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads, self.dropout = config.heads, config.dropout
+        d, inner = config.d_model, config.heads * config.d_kv
+        self.q = _linear(d, inner, (d * config.d_kv) ** -0.5)
+        self.kv = _linear(d, 2 * inner, d**-0.5)
+        self.out = _linear(inner, d, inner**-0.5)
+
+    def keys_values(self, states_BLD: Tensor) -> KeysValues:
+        """Keys and values [B, H, L, E] of the encoder's output."""
+        k, v = self.kv(states_BLD).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+        return k, v
+
+    def forward(self, x_BTD: Tensor, keys_values: KeysValues, mask: AttentionMask) -> Tensor:
+        q = self.q(x_BTD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return self.out(attend(q, *keys_values, mask, self.dropout * self.training))
+
+
+class FeedForward(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gated, self.activation, self.dropout = config.gated, config.activation, config.dropout
+        self.wi = _linear(config.d_model, config.d_ff * (2 if config.gated else 1), config.d_model**-0.5)
+        self.wo = _linear(config.d_ff, config.d_model, config.d_ff**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.wi(x)
+        if self.gated:
+            gate, h = h.chunk(2, dim=-1)
+            h = self._activate(gate) * h
+        else:
+            h = self._activate(h)
+        return self.wo(dropout(h, self.dropout, self.training))
+
+    def _activate(self, x: Tensor) -> Tensor:
+        if self.activation == "relu":
+            return F.relu(x)
+        return F.gelu(x, approximate="tanh") if self.activation == "gelu_new" else F.silu(x)
+
+
+class Sublayer(nn.Module):
+    """x + dropout(adapter(body(norm(x)))): the adapter stands before the residual sum."""
+
+    def __init__(self, config: ModelConfig, body: nn.Module, adapted: bool) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.norm = nn.RMSNorm(config.d_model, eps=config.eps)
+        self.body = body
+        self.adapter = Adapter(config.d_model, config.adapter.reduction) if adapted else None
+
+    def forward(self, x: Tensor, *args: object) -> Tensor:
+        h = self.body(self.norm(x), *args)
+        if self.adapter is not None:
+            h = self.adapter(h)
+        return x + dropout(h, self.dropout, self.training)
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention in the decoder, feed-forward."""
+
+    def __init__(self, config: ModelConfig, cross: bool) -> None:
+        super().__init__()
+        adapted = config.adapter.mode != "full"
+        self.self_attention = Sublayer(config, SelfAttention(config), adapted)
+        self.cross_attention = (
+            Sublayer(config, CrossAttention(config), config.adapter.mode == "self+cross") if cross else None
+        )
+        self.feed_forward = Sublayer(config, FeedForward(config), adapted)
+
+    def keys_values(self, states_BLD: Tensor) -> KeysValues:
+        """What cross-attention reads of the encoder's output, and the decoding of many steps reads again and again."""
+        assert self.cross_attention is not None and isinstance(self.cross_attention.body, CrossAttention)
+        return self.cross_attention.body.keys_values(states_BLD)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: AttentionMask,
+        keys_values: KeysValues | None = None,
+        cross_mask: AttentionMask | None = None,
+        past: "Past | None" = None,
+    ) -> Tensor:
+        x = self.self_attention(x, mask, past)
+        if self.cross_attention is not None:
+            x = self.cross_attention(x, keys_values, cross_mask)
+        return self.feed_forward(x)
+
+
+class Stack(nn.Module):
+    """What encoder and decoder have in common: blocks, one relative bias, a last norm, dropout at both ends."""
+
+    def __init__(self, config: ModelConfig, layers: int, decoder: bool) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.bias = RelativeBias(config, bidirectional=not decoder)
+        self.blocks = nn.ModuleList(Block(config, cross=decoder) for _ in range(layers))
+        self.norm = nn.RMSNorm(config.d_model, eps=config.eps)
+
+    @property
+    def layers(self) -> Iterable[Block]:
+        return cast(Iterable[Block], self.blocks)
+
+    def drop(self, x: Tensor) -> Tensor:
+        return dropout(x, self.dropout, self.training)
+
+
+class Encoder(Stack):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, config.encoder_layers, decoder=False)
+
+    def forward(self, x_BLD: Tensor, mask_BL: Tensor) -> Encoded:
+        """States of embedded tokens `x_BLD`; padding (mask False) is attended by none."""
+        mask = AttentionMask(self.bias(x_BLD.shape[1])[None], _padding(mask_BL))
+        x_BLD = self.drop(x_BLD)
+        for block in self.layers:
+            x_BLD = block(x_BLD, mask)
+        return Encoded(self.drop(self.norm(x_BLD)), mask_BL)
+
+
+class Decoder(Stack):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, config.decoder_layers, decoder=True)
+
+    def forward(self, x_BTD: Tensor, encoded: Encoded) -> Tensor:
+        """States [B, T, D] of all target positions at once, each seeing itself and what is before it."""
+        T = x_BTD.shape[1]
+        causal_TT = torch.full((T, T), MASKED, device=x_BTD.device).triu(1)
+        mask = AttentionMask((self.bias(T) + causal_TT)[None])
+        cross_mask = AttentionMask(padding=_padding(encoded.mask_BL))
+        x_BTD = self.drop(x_BTD)
+        for block in self.layers:
+            x_BTD = block(x_BTD, mask, block.keys_values(encoded.states_BLD), cross_mask)
+        return self.drop(self.norm(x_BTD))
+
+    def start(self, encoded: Encoded, beams: int) -> "DecoderState":
+        """The state before the first step, with the keys and values of cross-attention."""
+        keys_values = [block.keys_values(encoded.states_BLD) for block in self.layers]
+        return DecoderState(keys_values, AttentionMask(padding=_padding(encoded.mask_BL)), beams)
+
+    def step(self, x_BKD: Tensor, state: "DecoderState") -> Tensor:
+        """States [B, K, D] of the next position of every beam, whose token is embedded in `x_BKD`."""
+        mask = AttentionMask(self.bias.of_distances(-state.length, 0)[None, :, None])
+        for layer, block in enumerate(self.layers):
+            x_BKD = block(x_BKD, mask, state.keys_values[layer], state.cross_mask, Past(state, layer))
+        state.length += 1
+        return self.norm(x_BKD)
+
+
+class DecoderState:
+    """Where a step-by-step decoding of B rows with K beams each stands.
+
+    Cross keys and values are kept once per row; self keys and values per beam, as [time, B·K, layers, 2, H, E]: time
+    first, so that reordering beams copies only the steps taken.
+    """
+
+    def __init__(self, keys_values: list[KeysValues], cross_mask: AttentionMask, beams: int) -> None:
+        self.keys_values, self.cross_mask, self.beams = keys_values, cross_mask, beams
+        self.length = 0  # steps taken
+        self.past: Tensor | None = None
+
+    def reorder(self, parents_BK: Tensor) -> None:
+        """Beam i of each row goes on from beam `parents_BK[:, i]` of the same row; their number may change."""
+        B, K = parents_BK.shape
+        rows = (parents_BK + self.beams * torch.arange(B, device=parents_BK.device)[:, None]).flatten()
+        if self.past is not None:
+            past = self.past.new_empty(self.past.shape[0], B * K, *self.past.shape[2:])
+            torch.index_select(self.past[: self.length], 1, rows, out=past[: self.length])
+            self.past = past
+        self.beams = K
+
+
+class Past:
+    """The self keys and values of one layer of a `DecoderState`."""
+
+    def __init__(self, state: DecoderState, layer: int) -> None:
+        self.state, self.layer = state, layer
+
+    def append(self, kv_N2HE: Tensor) -> KeysValues:
+        """Keys and values [N, H, t, E] of all steps, the one given now last."""
+        state, t = self.state, self.state.length
+        capacity = 0 if state.past is None else state.past.shape[0]
+        if t == capacity:
+            N, two, H, E = kv_N2HE.shape
+            grown = kv_N2HE.new_empty(max(4, 2 * capacity), N, len(state.keys_values), two, H, E)
+            if state.past is not None:
+                grown[:t] = state.past
+            state.past = grown
+        assert state.past is not None
+        state.past[t, :, self.layer] = kv_N2HE
+        k, v = state.past[: t + 1, :, self.layer].permute(2, 1, 3, 0, 4).unbind()
+        return k, v

@@ -1,0 +1,75 @@
+"""Size and shape of a VIP5: the backbone, what the id scheme adds, the photos, the adapters."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+# Backbones to start from scratch with. `small` and `base` are T5's own sizes (Raffel et al. 2020).
+SIZES: dict[str, dict[str, Any]] = {
+    "nano": {"text_vocab": 4096, "d_model": 64, "d_kv": 16, "d_ff": 256, "heads": 4, "layers": 2},
+    "small": {"text_vocab": 32128, "d_model": 512, "d_kv": 64, "d_ff": 2048, "heads": 8, "layers": 6},
+    "base": {"text_vocab": 32128, "d_model": 768, "d_kv": 64, "d_ff": 3072, "heads": 12, "layers": 12},
+}
+
+
+def backbone_size(name: str) -> dict[str, Any]:
+    """Fields of `ModelConfig` for a size of `SIZES`: T5 v1.0 (relu, tied head), as many decoder as encoder layers."""
+    size = dict(SIZES[name])
+    layers = size.pop("layers")
+    return size | {
+        "encoder_layers": layers,
+        "decoder_layers": layers,
+        "gated": False,
+        "activation": "relu",
+        "tied_head": True,
+    }
+
+
+class AdapterConfig(BaseModel):
+    """Which parameters are trained (VIP5, section 3.2): adapters and little more, or all without adapters (`full`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["self", "self+cross", "full"] = "self+cross"
+    reduction: int = Field(default=8, ge=1)  # r: the adapter's inner width is d_model / r
+
+
+class ModelConfig(BaseModel):
+    """Everything that fixes the shapes of the model's weights, and its dropout. Widths are numbers of features."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text_vocab: int = Field(gt=1)  # rows of the backbone's own vocabulary
+    new_tokens: int = Field(default=0, ge=0)  # tokens an id scheme adds: ids text_vocab … text_vocab + new_tokens - 1
+    d_model: int = Field(gt=0, multiple_of=2)
+    d_kv: int = Field(gt=0)
+    d_ff: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    encoder_layers: int = Field(gt=0)
+    decoder_layers: int = Field(gt=0)
+    gated: bool
+    activation: Literal["relu", "gelu_new", "silu"]
+    tied_head: bool
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    buckets: int = Field(default=32, ge=4, multiple_of=4)  # of the relative position bias
+    max_distance: int = Field(default=128, gt=0)
+    eps: float = Field(default=1e-6, gt=0)
+    whole_words: int = Field(default=1024, gt=0)
+    categories: int = Field(default=16, gt=1)
+    image_tokens: int = Field(default=2, ge=0)  # k; 0 is a model of text alone (P5)
+    feature_dim: int = Field(default=512, gt=0)  # d_v, of the visual encoder
+    adapter: AdapterConfig = AdapterConfig()
+    train_word_category: bool = True
+
+    @model_validator(mode="after")
+    def _possible(self) -> "ModelConfig":
+        if self.adapter.mode != "full" and self.d_model % self.adapter.reduction:
+            raise ValueError(f"adapter.reduction {self.adapter.reduction} does not divide d_model {self.d_model}")
+        if self.max_distance <= self.buckets // 2:
+            raise ValueError(f"max_distance {self.max_distance} must be above half of buckets {self.buckets}")
+        return self
+
+    @property
+    def vocab(self) -> int:
+        """V: all token ids the model knows."""
+        return self.text_vocab + self.new_tokens

@@ -1,0 +1,148 @@
+"""VIP5: text, item ids and photos in, text and item ids out (VIP5, section 3)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vip5.model.backbone import Decoder, DecoderState, Encoded, Encoder
+from vip5.model.config import ModelConfig
+from vip5.model.ops import cross_entropy
+from vip5.model.visual import MappingNetwork
+from vip5.prompts.batch import PAD, VISUAL, Batch
+
+# Whole-word and category embeddings start small beside the tokens, so that a pretrained backbone is not upset.
+WORD_STD = 0.1
+
+
+def _table(rows: int, width: int, std: float = 1.0) -> nn.Embedding:
+    table = nn.Embedding(rows, width, _weight=torch.empty(rows, width))
+    nn.init.normal_(table.weight, std=std)
+    return table
+
+
+class VIP5(nn.Module):
+    """The model. A new one has T5's own random start; load a backbone's weights over it with `vip5.model.checkpoint`.
+
+    Shape suffixes as in `vip5.model.backbone`. The decoder starts with token 0; 1 ends a target.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        d = config.d_model
+        self.text_tokens = _table(config.text_vocab, d)
+        self.new_tokens = _table(config.new_tokens, d) if config.new_tokens else None
+        self.whole_words = _table(config.whole_words, d, WORD_STD)
+        self.categories = _table(config.categories, d, WORD_STD)
+        self.visual = (
+            MappingNetwork(config.feature_dim, config.image_tokens, d, config.eps) if config.image_tokens else None
+        )
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.text_head = None if config.tied_head else _table(config.text_vocab, d)
+        self.new_head = None if config.tied_head or not config.new_tokens else _table(config.new_tokens, d)
+        self._mark_trained()
+
+    def _mark_trained(self) -> None:
+        """Freeze what the adapter mode does not train (VIP5, section 3.2)."""
+        if self.config.adapter.mode != "full":
+            self.requires_grad_(False)
+            for name, module in self.named_modules():
+                parts = name.split(".")
+                added = parts[0] in ("visual", "new_tokens", "new_head", "whole_words", "categories")
+                if added or "adapter" in parts or isinstance(module, nn.RMSNorm):
+                    module.requires_grad_(True)
+        if not self.config.train_word_category:
+            self.whole_words.requires_grad_(False)
+            self.categories.requires_grad_(False)
+
+    @torch.no_grad()
+    def init_new_tokens(self) -> None:
+        """Start the added tokens as draws from the text tokens' distribution, width by width.
+
+        To be called after a pretrained backbone has been loaded, whose embeddings are far from unit variance.
+        """
+        for new, text in ((self.new_tokens, self.text_tokens), (self.new_head, self.text_head)):
+            if new is not None and text is not None:
+                std, mean = torch.std_mean(text.weight, dim=0)
+                new.weight.normal_().mul_(std).add_(mean)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """What the encoder reads [B, L, D]: tokens or photos, with their whole-word and category embeddings."""
+        x_BLD = self._embed_tokens(batch.input_ids)
+        if self.visual is not None and batch.image_index.numel():
+            images = self.visual(batch.features, batch.has_photo).flatten(0, 1)
+            visual = (batch.category_ids == VISUAL).flatten()
+            places = torch.nonzero_static(visual, size=batch.image_index.numel()).flatten()  # no wait for the GPU
+            flat = x_BLD.flatten(0, 1)
+            x_BLD = flat.index_copy(0, places, images[batch.image_index].to(flat.dtype)).view_as(x_BLD)
+        x_BLD = x_BLD + self.whole_words(batch.whole_word_ids.clamp(max=self.config.whole_words - 1))
+        return x_BLD + self.categories(batch.category_ids)
+
+    def encode(self, batch: Batch) -> Encoded:
+        """The encoder's output for a batch of prompts."""
+        return self.encoder(self.embed(batch), batch.input_ids != PAD)
+
+    def decode(self, tokens_BT: Tensor, encoded: Encoded) -> Tensor:
+        """Decoder states [B, T, D] for given decoder inputs (teacher forcing)."""
+        return self.decoder(self._embed_tokens(tokens_BT), encoded)
+
+    def sample_losses(self, batch: Batch) -> Tensor:
+        """Token cross-entropy (nats) averaged within each sample, float32 [B]."""
+        target_BT = batch.target_ids
+        if target_BT is None:
+            raise ValueError("the batch has no targets")
+        h_BTD = self.decode(F.pad(target_BT[:, :-1], (1, 0), value=PAD), self.encode(batch))
+        real_BT = target_BT != PAD
+        place_N = real_BT.flatten().nonzero()[:, 0]  # padding never meets the head, the dearest part of the model
+        tables = [table.weight for table in self._head_tables() if table is not None]
+        loss_N = cross_entropy(self._scaled(h_BTD.flatten(0, 1)[place_N]), tables, target_BT.flatten()[place_N])
+        row_N = place_N // target_BT.shape[1]
+        return loss_N.new_zeros(len(batch)).index_add(0, row_N, loss_N) / real_BT.sum(dim=1)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean of `sample_losses`: every sample weighs the same, however long its target."""
+        return self.sample_losses(batch).mean()
+
+    @torch.no_grad()
+    def start(self, encoded: Encoded, beams: int) -> DecoderState:
+        """Begin to decode every row with `beams` beams. `DecoderState.reorder` may change their number later."""
+        return self.decoder.start(encoded, beams)
+
+    @torch.no_grad()
+    def step(self, tokens_BK: Tensor, state: DecoderState) -> Tensor:
+        """Feed each beam its last token (0 at the start); states [B, K, D] for `head`. `state` advances."""
+        return self.decoder.step(self._embed_tokens(tokens_BK), state)
+
+    def head(self, h: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Logits, float32, of states `h` [..., D] over all V tokens, or over the given ones alone.
+
+        `tokens` is [n] for the same tokens everywhere, or [..., n] for own tokens of each state; logits are [..., n].
+        """
+        text, new = self._head_tables()
+        with torch.autocast(h.device.type, enabled=False):
+            h = self._scaled(h)
+            if tokens is None:
+                logits = F.linear(h, text.weight)
+                return logits if new is None else torch.cat([logits, F.linear(h, new.weight)], dim=-1)
+            rows = self._look_up(tokens, text, new)
+            return F.linear(h, rows) if tokens.dim() == 1 else torch.einsum("...d,...nd->...n", h, rows)
+
+    def _head_tables(self) -> tuple[nn.Embedding, nn.Embedding | None]:
+        return (self.text_tokens, self.new_tokens) if self.text_head is None else (self.text_head, self.new_head)
+
+    def _scaled(self, h: Tensor) -> Tensor:
+        """T5 scales what meets a tied head, whose rows are as long as embeddings need them."""
+        return h.float() * self.config.d_model**-0.5 if self.config.tied_head else h.float()
+
+    def _embed_tokens(self, tokens: Tensor) -> Tensor:
+        return self._look_up(tokens, self.text_tokens, self.new_tokens)
+
+    def _look_up(self, tokens: Tensor, text: nn.Embedding, new: nn.Embedding | None) -> Tensor:
+        """Rows of the two tables as of one, without joining them."""
+        if new is None:
+            return text(tokens)
+        added = tokens - self.config.text_vocab
+        return torch.where(
+            added[..., None] < 0, text(tokens.clamp(max=self.config.text_vocab - 1)), new(added.clamp(min=0))
+        )

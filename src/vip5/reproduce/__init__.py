@@ -1,0 +1,1 @@
+"""One file for each table or figure, each made by one command."""

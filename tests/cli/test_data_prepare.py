@@ -1,0 +1,145 @@
+"""`vip5 data prepare` as a user types it."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vip5.cli.main import main
+from vip5.data import Dataset
+
+BUYS = "customer,sku,day\n" + "".join(f"{u},{i},{n}\n" for u in "abc" for n, i in enumerate("vwxyz"))
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("buys.csv").write_text(BUYS)
+    Path("items.csv").write_text("sku,title\nv,V\nw,W\nx,X\ny,Y\nz,Z\n")
+    Path("photos").mkdir()
+    for item in "vwxy":
+        Image.new("RGB", (8, 8)).save(f"photos/{item}.png")
+    return tmp_path
+
+
+def vip5(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """Run the command line in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["vip5", *words])
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+PREPARE = ["data", "prepare", "out", "--interactions", "buys.csv", "--map", "customer=user", "--map", "day=timestamp"]
+
+
+def test_prepared_and_shown(shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    Path("photos/w.png").write_bytes(b"broken")
+    Path("photos/x.png").unlink()
+    Path("photos/x.png").symlink_to(shop / "buys.csv")
+    assert vip5(monkeypatch, *PREPARE, "--items", "items.csv", "--images", "photos", "--json") == 0
+    out, err = capsys.readouterr()
+    manifest = json.loads(out)
+    assert manifest["counts"]["users"] == 3 and manifest["hash"] == Dataset(shop / "out").hash
+    assert [manifest["counts"][f"photos{kind}"] for kind in ("", "_missing", "_broken", "_escaping")] == [2, 1, 1, 1]
+    assert err.splitlines()[0] == "note: photo of x escapes the folder (x.png)"
+    assert err.splitlines()[1].startswith(f"note: photo is broken ({shop}/photos/w.png: ")
+    assert vip5(monkeypatch, *PREPARE, "--overwrite", "--k-core", "3", "--name", "corner shop") == 0
+    out, _ = capsys.readouterr()
+    assert "Dataset out" in out and "interactions" in out and "15" in out
+    assert Dataset("out").manifest.name == "corner shop" and Dataset("out").manifest.k_core == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "files", "message"),
+    [
+        (PREPARE[:5], {}, "error: no column 'user' in the table of interactions (buys.csv, row 1; its columns are"),
+        (PREPARE[:3], {}, "error: no interactions: give --interactions, or --reviews"),
+        (
+            [*PREPARE, "--items", "i.csv"],
+            {"i.csv": "item\nv\n"},
+            "error: unknown item 'w' (buys.csv, row 3, and 11 more): ",
+        ),
+        (
+            [*PREPARE, "--items", "i.csv"],
+            {"i.csv": "sku\nv\nv\n"},
+            "error: item 'v' stands there twice (i.csv, row 3): ",
+        ),
+        ([*PREPARE, "--items", "i.csv"], {"i.csv": ""}, "error: the table of items is empty (i.csv): "),
+        ([*PREPARE, "--reviews", "r.csv.gz"], {"r.csv.gz": "no"}, "error: unreadable or truncated gzip (r.csv.gz: "),
+        ([*PREPARE, "--items", "gone.csv"], {}, "error: no file gone.csv: check the path"),
+        ([*PREPARE, "--k-core", "9"], {}, "error: nothing is left of the 9-core (buys.csv): "),
+        (
+            PREPARE,
+            {"buys.csv": BUYS + "d,v,1\n"},
+            "error: user 'd' has 1 of the 3 interactions it takes (buys.csv, row 17): drop",
+        ),
+        (PREPARE, {"buys.csv": BUYS + "a,v,never\n"}, "error: timestamp 'never' is neither a number nor a date like"),
+        ([*PREPARE, "--map", "a"], {}, "error: --map a is not theirs=ours: "),
+        ([*PREPARE, "--images", "gone"], {}, "error: no folder of photos gone: "),
+        (
+            ["data", "prepare", "photos", "--interactions", "buys.csv"],
+            {},
+            "photos exists and is not a folder of ours: ",
+        ),
+    ],
+)
+def test_one_line_code_2_and_nothing_written(
+    shop: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    words: list[str],
+    files: dict[str, str],
+    message: str,
+) -> None:
+    for name, text in files.items():
+        Path(name).write_text(text)
+    before = sorted(shop.rglob("*"))
+    assert vip5(monkeypatch, *words) == 2
+    out, err = capsys.readouterr()
+    assert message in err and err.count("\n") == 1 and not out
+    assert sorted(shop.rglob("*")) == before
+
+
+def test_a_dataset_is_not_replaced_in_silence(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    assert vip5(monkeypatch, *PREPARE) == 0
+    assert vip5(monkeypatch, *PREPARE) == 2
+    assert "out exists already: choose another folder, or replace it with --overwrite" in capsys.readouterr().err
+
+
+def test_help_has_an_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    for command in ("prepare", "amazon", "info"):
+        assert vip5(monkeypatch, "data", command, "--help") == 0
+        assert f"Example: vip5 data {command}" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_killed_and_run_again_gives_the_same(shop: Path) -> None:
+    rows = "".join(f"u{u},i{(u * 7 + n * n) % 500},{n}\n" for u in range(20_000) for n in range(10))
+    Path("buys.csv").write_text("customer,item,day\n" + rows)
+    command = [sys.executable, "-m", "vip5.cli.main", *PREPARE]
+    partial = shop / ".out.partial"
+    for _ in range(5):  # until it is killed while it writes
+        shutil.rmtree(shop / "out", ignore_errors=True)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not (partial / "users.parquet").exists():
+            time.sleep(0.0005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if partial.exists():
+            break
+    assert partial.exists() and not (shop / "out").exists()
+    for name in ("out", "undisturbed"):
+        subprocess.run([*command[:5], name, *command[6:]], check=True, capture_output=True)
+    assert not partial.exists()
+    assert Dataset("out").hash == Dataset("undisturbed").hash

@@ -1,0 +1,302 @@
+"""From plain files to a dataset folder: what comes out, on made-up shops and on the real data."""
+
+import gzip
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from vip5.data import Dataset, prepare, prepare_amazon
+from vip5.data.prepare import content_hash
+from vip5.errors import UserError
+
+BUYS = """user,item,timestamp,rating,user_name
+u2,i3,5,4,Zoe
+u2,i1,3,,
+u1,i2,1,5,
+u1,i3,1,3,Ann
+u1,i1,0,,Anna
+u2,i2,5,,
+u1,i2,9,,
+"""
+ITEMS = """item,title,brand,genres,image,paper_id,colour
+i3,Three,,A|B,images/three.png,30,red
+i1,One,B1,,,10,
+i2,Two,,A,,20,
+i9,Nine,,,,,
+"""
+REVIEWS = """user,item,rating,summary,reviewText,user_name
+u1,i1,5,fine,It does what I need. More,
+u1,i2,1,bad,It broke after a week.,
+u2,i2,2,hm,Not quite what was shown.,Zed
+u9,i1,2,,Nobody knows this user.,
+u1,i3,2,,short,
+"""
+
+
+def files(folder: Path, **texts: str) -> dict[str, Path]:
+    for name, text in texts.items():
+        (folder / f"{name}.csv").write_text(text)
+    return {name: folder / f"{name}.csv" for name in texts}
+
+
+def test_a_small_shop(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "three.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "i2.png")
+    notes: list[str] = []
+    given = files(tmp_path, interactions=BUYS, items=ITEMS, reviews=REVIEWS)
+    dataset = prepare(tmp_path / "shop", **given, images=tmp_path, report=notes.append)
+    assert dataset.users.rows() == [("u1", "Ann"), ("u2", "Zoe")]
+    assert dataset.items.rows() == [
+        ("i1", "One", "B1", [], None, None, 10),
+        ("i2", "Two", None, ["A"], None, "i2.png", 20),
+        ("i3", "Three", None, ["A", "B"], None, "three.png", 30),
+        ("i9", "Nine", None, [], None, None, None),
+    ]
+    # by time; the equal times 1 and 1 of u1, and 5 and 5 of u2, as in the file
+    assert [row.tolist() for row in dataset.sequences] == [[0, 1, 2, 1], [0, 2, 1]]
+    assert dataset.interactions.rows() == [
+        (0, 0, 0, 0, None, "train"),
+        (0, 1, 1, 1, 5.0, "train"),
+        (0, 2, 2, 1, 3.0, "validation"),
+        (0, 1, 3, 9, None, "test"),
+        (1, 0, 0, 3, None, "train"),
+        (1, 2, 1, 5, 4.0, "validation"),
+        (1, 1, 2, 5, None, "test"),
+    ]
+    assert dataset.reviews.select("user", "item", "rating", "headline", "explanation", "split").rows() == [
+        (0, 0, 5.0, "fine", "It does what I need.", "train"),
+        (0, 1, 1.0, "bad", "It broke after a week.", "test"),  # bought before too, but held out
+        (0, 2, 2.0, None, None, "validation"),
+        (1, 1, 2.0, "hm", "Not quite what was shown.", "test"),
+    ]
+    assert notes == [f"1 reviews left out, their user or item is not in the dataset ({given['reviews']})"]
+    assert dataset.manifest.counts == {
+        "users": 2,
+        "items": 4,
+        "interactions": 7,
+        "repeats": 1,
+        "reviews": 4,
+        "explanations": 3,
+        "candidates": 1,
+        "photos": 2,
+        "photos_missing": 2,
+        "photos_broken": 0,
+        "photos_escaping": 0,
+    }
+    manifest = dataset.manifest
+    assert (manifest.name, manifest.protocol, manifest.k_core, manifest.seed) == ("shop", "clean", None, 0)
+    assert manifest.inputs["items"].sha256 == hashlib.sha256(given["items"].read_bytes()).hexdigest()
+    assert manifest.inputs["items"].bytes == len(ITEMS) and manifest.inputs["images"].files == 2
+    assert dataset.candidates.tolist() == [[3], [3]]
+
+
+def test_position_orders_and_breaks_ties_of_time(tmp_path: Path) -> None:
+    text = "user,item,position,timestamp\nu,a,3,0\nu,b,1,0\nu,c,2,0\nu,d,0,7\n"
+    dataset = prepare(tmp_path / "out", **files(tmp_path, interactions=text))
+    assert dataset.items["item"].gather(dataset.sequences[0]).to_list() == ["b", "c", "a", "d"]
+
+
+def test_without_time_the_file_orders_and_items_come_from_the_interactions(tmp_path: Path) -> None:
+    dataset = prepare(
+        tmp_path / "out", **files(tmp_path, interactions="user,item\nu,b\nv,c\nu,c\nv,a\nu,a\nv,b\nu,b\n")
+    )
+    assert dataset.items["item"].to_list() == ["a", "b", "c"]
+    assert [row.tolist() for row in dataset.sequences] == [[1, 2, 0, 1], [2, 0, 1]]
+    assert dataset.items["categories"].to_list() == [[], [], []] and dataset.items["title"].null_count() == 3
+    assert dataset.reviews.height == 0 and dataset.reviews.columns[0] == "user"
+    assert dataset.interactions["timestamp"].null_count() == 7
+
+
+def test_reviews_stand_for_interactions(tmp_path: Path) -> None:
+    rows = "c,m1,3,It is a good one.,4\nc,m2,1,It is bad.,1\nc,m3,2,So it goes.,2\nc,m3,2,Again.,2\n"
+    text = f"critic,movie_id,ts,text,stars\n{rows}"
+    dataset = prepare(tmp_path / "out", **files(tmp_path, reviews=text))
+    assert dataset.interactions.select("item", "timestamp", "rating").rows() == [(1, 1, 1.0), (2, 2, 2.0), (0, 3, 4.0)]
+    assert dataset.reviews.height == 4
+    with pytest.raises(UserError, match="no interactions: give --interactions, or --reviews"):
+        prepare(tmp_path / "none", **files(tmp_path, items="item\na\n"))
+
+
+def test_k_core_leaves_weak_users_and_items_out(tmp_path: Path) -> None:
+    text = "user,item\n" + "".join(f"{u},{i}\n" for u in "abc" for i in "xyz") + "a,w\nd,x\nd,w\n"
+    given = files(tmp_path, interactions=text, items="item\nw\nx\ny\nz\nq\n")
+    dataset = prepare(tmp_path / "out", **given, k_core=3)
+    assert (dataset.users["user"].to_list(), dataset.items["item"].to_list()) == (list("abc"), list("xyz"))
+    assert dataset.manifest.k_core == 3 and dataset.manifest.counts["interactions"] == 9
+    with pytest.raises(UserError, match=r"nothing is left of the 4-core .*smaller --k-core"):
+        prepare(tmp_path / "four", **given, k_core=4)
+
+
+FAULTS: dict[str, tuple[dict[str, str], str]] = {
+    "short": (
+        {"interactions": "user,item\na,x\na,y\na,z\nb,x\nb,y\n"},
+        r"user 'b' has 2 of the 3 interactions it takes \(.*interactions.csv, row 5\): .*--k-core 3",
+    ),
+    "unknown": (
+        {"interactions": "user,item\na,x\na,y\na,?\na,?\n", "items": "item\nx\ny\n"},
+        r"unknown item '\?' \(.*interactions.csv, row 4, and 1 more\): add it to .*items.csv",
+    ),
+    "twice": (
+        {"interactions": "user,item\na,x\n", "items": "item\nx\ny\nx\n"},
+        r"item 'x' stands there twice \(.*items.csv, row 4\)",
+    ),
+    "no time": ({"interactions": "user,item,ts\na,x,1\na,x,\n"}, r"no timestamp \(.*row 3\)"),
+    "map": (
+        {"interactions": "user,item\na,x\n"},
+        r"--map who=…: no table has a column 'who' \(.*interactions.csv has user, item\)",
+    ),
+    "explanations": (
+        {"interactions": "user,item\na,x\n", "explanations": "user,item,explanation\na,x,y\n"},
+        r"explanations without reviews",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_wrong_is_said_and_nothing_is_written(tmp_path: Path, fault: str) -> None:
+    texts, message = FAULTS[fault]
+    with pytest.raises(UserError, match=message) as caught:
+        prepare(tmp_path / "out", **files(tmp_path, **texts), mapping={"who": "user"} if fault == "map" else None)
+    assert "\n" not in str(caught.value)
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".csv"] * len(texts)
+
+
+def test_the_hash_is_of_the_content_alone(tmp_path: Path) -> None:
+    given = files(tmp_path, interactions=BUYS, items=ITEMS, reviews=REVIEWS)
+    whole = prepare(tmp_path / "one", **given).hash
+    os.makedirs(tmp_path / "far" / "away")
+    parquet = {}
+    for name, path in given.items():
+        parquet[name] = tmp_path / "far" / f"{name}.parquet"
+        pl.read_csv(path).write_parquet(parquet[name])
+    assert prepare(tmp_path / "far" / "away" / "two", **parquet, name="other").hash == whole
+    for change in ({"seed": 1, "protocol": "paper"}, {"k_core": 1}):
+        assert prepare(tmp_path / "three", **given, **change, overwrite=True).hash != whole
+    given |= files(tmp_path, reviews=REVIEWS.replace("a week", "a year"))
+    assert prepare(tmp_path / "four", **given).hash != whole
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.none() | st.text(max_size=3),
+        st.none() | st.lists(st.none() | st.text(max_size=2), max_size=2),
+        st.none() | st.integers(0, 3),
+    ),
+    max_size=4,
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(ROWS, ROWS)
+def test_hashes_are_equal_where_tables_are(one: list[tuple], two: list[tuple]) -> None:
+    schema = {"text": pl.String, "list": pl.List(pl.String), "number": pl.Int32}
+    tables = [pl.DataFrame(rows, schema=schema, orient="row") for rows in (one, two)]
+    a, b = (content_hash({"t": table}) for table in tables)
+    assert (a == b) == (one == two)
+    assert content_hash({"t": tables[0].rechunk().vstack(tables[1]).head(len(one))}) == a
+
+
+def test_amazon(tmp_path: Path) -> None:
+    lines = [
+        {
+            "reviewerID": user,
+            "asin": f"B{n}",
+            "overall": 4.0,
+            "reviewText": f"I use number {n} daily. x",
+            "unixReviewTime": time,
+            "reviewerName": user.lower(),
+        }
+        for user in ("A2", "A1")
+        for n, time in ((1, 9), (2, 3), (3, 3))
+    ]
+    (tmp_path / "r.json.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, lines)).encode()))
+    meta = {"asin": "B2", "title": "It's", "imUrl": "http://e.test/I/p%27.jpg", "categories": [["A", "B"], ["A"]]}
+    (tmp_path / "m.json.gz").write_bytes(gzip.compress(f"{meta!r}\n{{'asin': 'X'}}".encode()))
+    (tmp_path / "images").mkdir()
+    for name in ("B1.jpg", "p%27.jpg"):
+        Image.new("RGB", (9, 9)).save(tmp_path / "images" / name)
+    (tmp_path / "e.csv").write_text("user,item,feature,explanation\nA1,B1,use,it is of use\n")
+    given = {"reviews": tmp_path / "r.json.gz", "meta": tmp_path / "m.json.gz", "images": tmp_path / "images"}
+    dataset = prepare_amazon(tmp_path / "out", **given)
+    assert dataset.users.rows() == [("A1", "a1"), ("A2", "a2")]
+    assert dataset.items.select("item", "title", "categories", "image").rows() == [
+        ("B1", None, [], "B1.jpg"),
+        ("B2", "It's", ["A", "B"], "p%27.jpg"),
+        ("B3", None, [], None),
+    ]
+    assert [row.tolist() for row in dataset.sequences] == [[1, 2, 0]] * 2
+    assert dataset.reviews["explanation"][0] == "I use number 1 daily."
+    told = prepare_amazon(tmp_path / "told", **given, explanations=tmp_path / "e.csv")
+    assert told.reviews.drop_nulls("explanation").select("user", "item", "feature", "explanation", "split").rows() == [
+        (0, 0, "use", "it is of use", "test")
+    ]
+    assert set(told.manifest.inputs) == {"reviews", "items", "explanations", "images"}
+
+
+def test_beauty_is_the_papers(shared: Path, tmp_path: Path) -> None:
+    source = shared / "data" / "amazon2014" / "beauty"
+    given = {name: source / f"{name}.parquet" for name in ("interactions", "items")}
+    dataset = prepare(tmp_path / "beauty", **given)
+    counts = dataset.manifest.counts
+    assert (counts["users"], counts["items"], counts["interactions"]) == (22_363, 12_101, 198_502)
+    raw = pl.read_parquet(given["interactions"]).sort("user", "position", maintain_order=True)
+    last = raw.group_by("user").agg(pl.col("item").last()).sort("user")
+    assert dataset.users["user"].equals(last["user"])
+    assert dataset.items["item"].gather(dataset.targets("test")).equals(last["item"], null_equal=False)
+    assert dataset.items["item"].gather(dataset.sequences.values).to_list() == raw["item"].to_list()
+    assert sorted(dataset.items["paper_id"]) == list(range(1, 12_102))
+    assert dataset.candidates.shape == (22_363, 99)
+    own = {(user, item) for user, item in dataset.interactions.select("user", "item").iter_rows()}
+    drawn = zip(np.repeat(np.arange(22_363), 99).tolist(), dataset.candidates.ravel().tolist(), strict=True)
+    assert own.isdisjoint(drawn)
+
+
+def test_musical_instruments_as_released(shared: Path, tmp_path: Path) -> None:
+    source = shared / "data" / "amazon2014" / "musical_instruments"
+    given = {"reviews": source / "reviews_Musical_Instruments_5.json.gz"}
+    dataset = prepare_amazon(tmp_path / "one", **given)
+    counts = dataset.manifest.counts
+    assert (counts["users"], counts["items"], counts["reviews"]) == (1_429, 900, 10_261)
+    assert counts["explanations"] > 10_000
+    held_out = dataset.reviews.filter(pl.col("split") != "train").select("user", "split").unique().height
+    assert held_out == 2 * 1_429
+    paper = prepare_amazon(tmp_path / "two", **given, explanations=source / "explanations.parquet", protocol="paper")
+    told = paper.reviews.drop_nulls("explanation")
+    sizes = dict(told["split"].value_counts().iter_rows())
+    assert sizes["validation"] == sizes["test"] == round(told.height / 10)
+    assert told["feature"].null_count() == 0
+
+
+def test_the_five_core_of_hm(shared: Path, tmp_path: Path) -> None:
+    source = shared / "data" / "hm"
+    given = {name: source / f"{name}.parquet" for name in ("interactions", "items")}
+    dataset = prepare(tmp_path / "hm", **given, images=source / "images", k_core=5)
+    counts = dataset.manifest.counts
+    assert (counts["users"], counts["items"], counts["interactions"]) == (609, 1_098, 10_598)
+    assert counts["photos"] == sum(dataset.photo_path(item) is not None for item in range(dataset.n_items)) > 1_090
+
+
+def test_ml_1m_keeps_the_files_order_of_equal_times(shared: Path, tmp_path: Path) -> None:
+    source = shared / "data" / "ml-1m" / "interactions.parquet"
+    dataset = prepare(tmp_path / "ml", interactions=source)
+    raw = pl.read_parquet(source)
+    user = raw.filter(pl.col("user") == "1")
+    expected = [item for _, _, item in sorted(zip(user["timestamp"], range(user.height), user["item"], strict=True))]
+    assert dataset.items["item"].gather(dataset.sequences[dataset.user_index("1")]).to_list() == expected
+    assert user["timestamp"].n_unique() < user.height
+
+
+def test_a_dataset_opens_as_prepared(tmp_path: Path) -> None:
+    made = prepare(tmp_path / "out", **files(tmp_path, interactions=BUYS))
+    opened = Dataset(tmp_path / "out")
+    tables = ("users", "items", "interactions", "reviews", "candidates")
+    read = {name: pl.read_parquet(tmp_path / "out" / f"{name}.parquet") for name in tables}
+    assert opened.manifest == made.manifest and opened.hash == content_hash(read)

@@ -1,0 +1,174 @@
+"""Tables as people have them, read to our columns, or one line why not."""
+
+import gzip
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from vip5.data.schema import parse_mapping
+from vip5.data.tables import Table, read_table
+from vip5.errors import UserError
+
+
+def write(folder: Path, text: str | bytes, name: str = "table.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def read(folder: Path, text: str | bytes, kind: str = "interactions", name: str = "table.csv", **mapping: str) -> Table:
+    return read_table(write(folder, text, name), kind, mapping)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", "userId,movieId,rating,timestamp\n007,1,4.5,978300019\n1,002,,978300055\n"),
+        ("t.csv", "\ufeffuser;item;stars;ts\r\n007;1;4.5;978300019\r\n1;002;;978300055\r\n"),
+        ("t.tsv", "customer_id\tarticle_id\tRating\tt_dat\n007\t1\t4.5\t978300019\n1\t002\t\t978300055\n"),
+        ("t.csv", 'reviewerID,asin,overall,"unixReviewTime"\n"007"," 1 ",4.5,978300019\n\n1,002,"",978300055\n'),
+        ("t.csv", "weight,ITEM ID,user-id,Time,score,x\n9,1,007,978300019,4.5,y\n9,002,1,978300055,,y\n"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_usual_names_separators_and_packing_give_the_same_table(
+    tmp_path: Path, name: str, text: str, packed: bool
+) -> None:
+    data = text.encode()
+    table = read(tmp_path, gzip.compress(data) if packed else data, name=name + ".gz" * packed)
+    assert table.frame.select("user", "item", "rating", "timestamp").rows() == [
+        ("007", "1", 4.5, 978300019),
+        ("1", "002", None, 978300055),
+    ]
+
+
+def test_map_goes_before_names_and_uses_up_its_column(tmp_path: Path) -> None:
+    text = "user,item,sku\na,shelf1,x\nb,shelf2,y\n"
+    assert read(tmp_path, text).frame["item"].to_list() == ["shelf1", "shelf2"]
+    assert read(tmp_path, text, sku="item").frame["item"].to_list() == ["x", "y"]
+    with pytest.raises(UserError, match=r"no column 'user'.*row 1.*columns are user, item, sku.*--map THEIRS=user"):
+        read(tmp_path, text, user="rating")
+
+
+def test_map_applies_only_where_the_table_has_such_a_column(tmp_path: Path) -> None:
+    assert read(tmp_path, "user,item,what\na,b,3\n", what="brand").frame.columns == ["row", "user", "item"]
+
+
+def test_mapping_is_checked() -> None:
+    assert parse_mapping(["a=b=item", "who=user"]) == {"a=b": "item", "who": "user"}
+    with pytest.raises(UserError, match=r"not theirs=ours"):
+        parse_mapping(["item"])
+    with pytest.raises(UserError, match=r"no column 'thing'; ours are brand, categories"):
+        parse_mapping(["x=thing"])
+
+
+def test_parquet_ids_are_strings_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"user": [7.0, 8.0], "item": [1, 2], "rating": [None, 3], "ignored": [[1], [2]]}).write_parquet(path)
+    table = read_table(path, "interactions")
+    assert table.frame.select("user", "item", "rating").rows() == [("7", "1", None), ("8", "2", 3.0)]
+    assert table.at(table.frame["row"][0]).endswith("t.parquet, row 1")
+    pl.DataFrame({"user": ["a", "b"], "item": ["x", "y"]}).cast(pl.Categorical).write_parquet(path)
+    assert read_table(path, "interactions").frame.select("user", "item").rows() == [("a", "x"), ("b", "y")]
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        (["1", "20"], [1, 20]),
+        (["1.5", "2"], [1.5, 2.0]),
+        (["1e3", "2"], [1000, 2]),
+        (["1234567890123456789", "1234567890123456790"], [1234567890123456789, 1234567890123456790]),
+        (["1970-01-02", "1970-01-01 00:01"], [86400, 60]),
+        (["1970-01-01T00:00:02Z", "1970-01-01 01:00:03.5+01:00"], [2, 3.5]),
+        (["1970-01-01T00:00:02 UTC", "7"], [2, 7]),
+        ([date(1970, 1, 2), date(1970, 1, 3)], [86400, 172800]),
+        ([datetime(1970, 1, 1, 0, 0, 1), datetime(1970, 1, 1, 0, 0, 2)], [1, 2]),
+    ],
+)
+def test_times(tmp_path: Path, written: list, seconds: list) -> None:
+    frame = pl.DataFrame({"user": ["a", "b"], "item": ["c", "d"], "timestamp": written})
+    frame.write_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet", "interactions").frame["timestamp"].to_list() == seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("Action|Sci-Fi| Action |", ["Action", "Sci-Fi"]),
+        ('"Clothing, Shoes; Hats"', ["Clothing, Shoes", "Hats"]),
+        ('"[""Beauty"", ""Hair; Care"", null]"', ["Beauty", "Hair; Care"]),
+        ("\"[['Beauty', 'Men\"\"s'], ['Beauty']]\"", ["Beauty", 'Men"s']),
+        ("[not a list", ["[not a list"]),
+        ("", []),
+    ],
+)
+def test_categories_written_as_text(tmp_path: Path, written: str, names: list[str]) -> None:
+    table = read(tmp_path, f"item,title,genres\n1,x,{written}\n2,y,\n", "items")
+    assert table.frame["categories"].to_list() == [names, []]
+
+
+def test_categories_as_nested_lists_and_text_as_paragraphs(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    nested = [[["A", "B"], ["A", " C "]], [], None]
+    texts = [["One.", "Two."], [], None]
+    pl.DataFrame({"asin": ["1", "2", "3"], "categories": nested, "description": texts}).write_parquet(path)
+    table = read_table(path, "items")
+    assert table.frame["categories"].to_list() == [["A", "B", "C"], [], []]
+    assert table.frame["description"].to_list() == ["One. Two.", None, None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("interactions", "", "empty .*t.csv"),
+        ("interactions", "user,item\n", "empty .*t.csv.*give one with rows"),
+        ("interactions", "user,item\n\n\n", "empty"),
+        (
+            "interactions",
+            "user,thing\na,b\n",
+            r"no column 'item'.*t.csv, row 1.*columns are user, thing.*--map THEIRS=item",
+        ),
+        ("interactions", "user,item\na,b\n,c\n,d\n", r"no user .*t.csv, row 3, and 1 more\): fill it in"),
+        ("interactions", 'user,item\na,"  "\n', r"no item .*row 2\)"),
+        ("interactions", "user,item\na,b\na,b,c\n", r"3 fields where the header has 2 .*row 3"),
+        ("interactions", 'user,item\na,b\na,"b\n', r"broken quotes .*row 3"),
+        ("interactions", b"user,item\na,b\nc,\xff\n", r"not UTF-8 .*row 3, byte 16.*UTF-8"),
+        ("interactions", "user,item\na,b\n".encode("utf-16"), r"not UTF-8"),
+        ("interactions", "user,item,ts\na,b,1\na,c,soon\n", r"timestamp 'soon' is neither .* \(.*row 3\)"),
+        ("interactions", "user,item,ts\na,b,1\na,c,inf\n", r"timestamp 'inf'"),
+        ("interactions", "user,item,rating\na,b,5\na,c,{five}\n", r"rating '\{five\}' is not a number .*row 3"),
+        ("interactions", "user,item,position\na,b,first\n", r"position 'first' is not a number"),
+        ("items", "item,paper_id\na,1\nb,x\n", r"paper_id 'x' is not a number"),
+        ("items", "item,paper_id\na,1\nb,1.5\n", r"paper_id 1.5 is not a whole number .*row 3"),
+        ("explanations", "user,item,feature\na,b,c\n", r"no column 'explanation'"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, kind: str, text: str | bytes, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        read(tmp_path, text, kind, "t.csv")
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    packed = gzip.compress(b"user,item\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(3000)))
+    for broken in (packed[:-9], packed[: len(packed) // 2], packed[:100] + b"\0" * 50 + packed[150:], b"no gzip"):
+        with pytest.raises(UserError, match=r"unreadable or truncated gzip .*t.csv.gz.*download it again"):
+            read(tmp_path, broken, name="t.csv.gz")
+    with pytest.raises(UserError, match=r"unreadable Parquet .*t.parquet"):
+        read(tmp_path, b"PAR1 but no more", name="t.parquet")
+    with pytest.raises(UserError, match=r"what kind of table .*t.xlsx"):
+        read(tmp_path, b"", name="t.xlsx")
+    with pytest.raises(UserError, match=r"no file .*missing.csv: check the path"):
+        read_table(tmp_path / "missing.csv", "items")
+    with pytest.raises(UserError, match=r"is a folder: give a file"):
+        read_table(tmp_path, "items")
+
+
+def test_a_column_of_structs_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"item": ["a"], "title": [{"en": "x"}]}).write_parquet(path)
+    with pytest.raises(UserError, match=r"column 'title' holds Struct.*give plain values"):
+        read_table(path, "items")

@@ -1,0 +1,82 @@
+"""The README's tables are made from the stored results, and are up to date."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from vip5.errors import UserError
+from vip5.evaluation.results import Results, markdown
+
+FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "readme.py"
+SPEC = importlib.util.spec_from_file_location("readme", FILE)
+assert SPEC is not None and SPEC.loader is not None
+readme = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(readme)
+
+PAGE = """# VIP5
+
+<!-- results:quickstart -->
+old
+<!-- /results -->
+
+middle
+
+<!-- results:other -->
+<!-- /results -->
+end
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, results):
+    results.save(tmp_path / "results" / "quickstart.json")
+    results.model_copy(update={"command": r"vip5 \1 other"}).save(tmp_path / "results" / "other.json")
+    return tmp_path / "results"
+
+
+def test_marked_parts_are_filled_and_the_rest_is_left(folder, results):
+    page = readme.filled(PAGE, folder)
+    assert page.startswith("# VIP5\n\n<!-- results:quickstart -->\n") and page.endswith("<!-- /results -->\nend\n")
+    assert markdown(results) in page and r"`vip5 \1 other`" in page
+    assert "old" not in page and "\n\nmiddle\n\n" in page
+
+
+def test_filling_twice_changes_nothing(folder):
+    once = readme.filled(PAGE, folder)
+    assert readme.filled(once, folder) == once
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["<!-- results:quickstart -->\nx\n", "x <!-- /results -->", "<!-- results:quickstart --> x <!-- /results -->"],
+)
+def test_markers_that_do_not_pair_are_refused(page, folder):
+    with pytest.raises(UserError, match="do not pair"):
+        readme.filled(page, folder)
+
+
+def test_missing_results_are_one_clear_line(folder):
+    (folder / "other.json").unlink()
+    with pytest.raises(UserError, match=r"other\.json"):
+        readme.filled(PAGE, folder)
+
+
+def test_the_command(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    monkeypatch.setattr(readme, "filled", lambda text, fill=readme.filled: fill(text, folder))
+    assert readme.main() == 2 and "README.md" in capsys.readouterr().err
+    readme.README.write_text(PAGE)
+    assert readme.main() == 0 and "2 tables, rewritten" in capsys.readouterr().out
+    assert readme.main() == 0 and "2 tables, up to date" in capsys.readouterr().out
+
+
+def test_the_readme_is_up_to_date():
+    if not readme.README.exists() or "<!-- results:" not in (text := readme.README.read_text()):
+        pytest.skip("the README has no tables of results yet")
+    assert readme.filled(text) == text, "run `make results`"
+
+
+def test_stored_results_can_be_read():
+    for file in readme.RESULTS.glob("*.json"):
+        assert Results.load(file).results

@@ -1,0 +1,67 @@
+"""Our dropout, attention and cross-entropy against PyTorch's plain operations."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vip5.model import ops
+
+
+def plain_attention(q, k, v, bias, padding, keep):
+    scores = q @ k.transpose(2, 3)
+    for part in (bias, padding):
+        scores = scores if part is None else scores + part
+    return ((scores.softmax(-1) * keep) @ v).transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize("block", [1, 300, 10**6])
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("p", [0.0, 0.3])
+def test_attention_and_its_gradients(block, with_bias, p, monkeypatch):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(5, 2, n, 4, requires_grad=True) for n in (6, 7, 7))
+    bias = torch.randn(1, 2, 6, 7, requires_grad=True) if with_bias else None
+    padding = torch.where(torch.arange(7) < torch.tensor([[7], [3], [1], [5], [2]]), 0.0, ops.MASKED)[:, None, None]
+    keep = (torch.rand(5, 2, 6, 7) >= p).to(torch.uint8)
+    monkeypatch.setattr(ops, "BLOCK", block)
+    monkeypatch.setattr(ops, "_keep", lambda shape, p, dtype: (keep, 1 / (1 - p)))
+    leaves = [x for x in (q, k, v, bias) if x is not None]
+    ours = ops.attend(q, k, v, ops.AttentionMask(bias, padding), p)
+    plain = plain_attention(q, k, v, bias, padding, keep / (1 - p))
+    weights = torch.randn_like(ours)
+    torch.testing.assert_close(ours, plain)
+    got, expected = (torch.autograd.grad((x * weights).sum(), leaves) for x in (ours, plain))
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_dropout_keeps_the_mean_and_the_share():
+    torch.manual_seed(0)
+    x = torch.ones(1001, 999, requires_grad=True)
+    y = ops.dropout(x, 0.1, training=True)
+    dropped = y == 0
+    assert abs(dropped.float().mean().item() - 0.1) < 1e-3
+    # No place among the four that share one random draw is dropped more than the others.
+    for place in range(4):
+        assert abs(dropped.flatten()[place::4].float().mean().item() - 0.1) < 2e-3
+    torch.testing.assert_close(y[~dropped], torch.full_like(y[~dropped], 1 / 0.9), atol=1e-4, rtol=0)
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())
+    assert ops.dropout(x, 0.1, training=False) is x
+    torch.manual_seed(0)
+    assert torch.equal(ops.dropout(x, 0.1, training=True), y)
+
+
+@pytest.mark.parametrize("frozen", [(), (0,), (0, 1)])
+def test_cross_entropy_over_two_tables(frozen):
+    torch.manual_seed(0)
+    h = torch.randn(6, 8, requires_grad=True)
+    tables = [torch.randn(n, 8, requires_grad=i not in frozen) for i, n in enumerate((11, 5))]
+    target, weights = torch.tensor([0, 10, 11, 15, 3, 3]), torch.rand(6)
+    ours = ops.cross_entropy(h, tables, target)
+    plain = F.cross_entropy(h @ torch.cat(tables).T, target, reduction="none")
+    torch.testing.assert_close(ours, plain)
+    leaves = [h] + [table for table in tables if table.requires_grad]
+    got, expected = (torch.autograd.grad((x * weights).sum(), leaves) for x in (ours, plain))
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b)
