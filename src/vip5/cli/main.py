@@ -9,8 +9,8 @@ from rich.console import Console
 
 from vip5.errors import UserError
 
-# Threads that wait for each other must sleep, not spin: on two cores with anything else running, spinning made a training
-# step ten times slower. Read by OpenMP when torch is first imported.
+# Threads that wait for each other must sleep, not spin: on two cores with anything else running, spinning made a
+# training step ten times slower. OpenMP reads this when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 app = typer.Typer(

@@ -46,11 +46,18 @@ class ItemCodes:
         if not self.new_tokens:
             return self.vocabulary.encode([f"{prefix}{word}{suffix}" for word in self.words])
         ids = {token: self.vocabulary.size + n for n, token in enumerate(self.new_tokens)}
+        return self._one_word(prefix, [[ids[t] for t in _NEW_TOKEN.findall(word)] for word in self.words], suffix)
+
+    def user_spans(self, n_users: int, prefix: str = "", suffix: str = "") -> Spans:
+        """Every user as one token of their own, after those of the items."""
+        first = self.vocabulary.size + len(self.new_tokens)
+        return self._one_word(prefix, [[first + n] for n in range(n_users)], suffix)
+
+    def _one_word(self, prefix: str, rows: list[list[int]], suffix: str) -> Spans:
         before, after = (
             self.vocabulary.encode([text]).tokens.values.tolist() if text else [] for text in (prefix, suffix)
         )
-        rows = [[*before, *(ids[t] for t in _NEW_TOKEN.findall(word)), *after] for word in self.words]
-        tokens = Ragged.from_lists(rows, np.int32)
+        tokens = Ragged.from_lists([[*before, *row, *after] for row in rows], np.int32)
         return Spans(tokens, np.zeros(len(tokens.values), np.int32))
 
     def targets(self) -> np.ndarray:

@@ -20,7 +20,7 @@ from vip5.model.vip5 import VIP5
 
 CONFIG, WEIGHTS, ADAPTERS = "config.json", "model.safetensors", "adapters.safetensors"
 # What VIP5 adds to a T5, as the first part of the weights' names; a backbone may lack it.
-ADDED = {"new_tokens", "new_head", "whole_words", "categories", "visual"}
+ADDED = {"new_tokens", "new_head", "user_tokens", "whole_words", "categories", "visual"}
 
 
 def save_model(model: VIP5, folder: str | Path) -> None:

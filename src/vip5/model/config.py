@@ -41,6 +41,7 @@ class ModelConfig(BaseModel):
 
     text_vocab: int = Field(gt=1)  # rows of the backbone's own vocabulary
     new_tokens: int = Field(default=0, ge=0)  # tokens an id scheme adds: ids text_vocab … text_vocab + new_tokens - 1
+    user_tokens: int = Field(default=0, ge=0)  # tokens of users, ids from `vocab` on: read, never written
     d_model: int = Field(gt=0, multiple_of=2)
     d_kv: int = Field(gt=0)
     d_ff: int = Field(gt=0)
@@ -71,5 +72,5 @@ class ModelConfig(BaseModel):
 
     @property
     def vocab(self) -> int:
-        """V: all token ids the model knows."""
+        """V: all token ids the model writes."""
         return self.text_vocab + self.new_tokens

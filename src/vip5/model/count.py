@@ -19,6 +19,7 @@ PARTS = (
 TABLES = {
     "text_tokens": "token embeddings",
     "new_tokens": "token embeddings",
+    "user_tokens": "token embeddings",
     "whole_words": "whole-word and category",
     "categories": "whole-word and category",
     "text_head": "head",

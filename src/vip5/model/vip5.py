@@ -32,6 +32,7 @@ class VIP5(nn.Module):
         d = config.d_model
         self.text_tokens = _table(config.text_vocab, d)
         self.new_tokens = _table(config.new_tokens, d) if config.new_tokens else None
+        self.user_tokens = _table(config.user_tokens, d) if config.user_tokens else None
         self.whole_words = _table(config.whole_words, d, WORD_STD)
         self.categories = _table(config.categories, d, WORD_STD)
         self.visual = (
@@ -49,7 +50,7 @@ class VIP5(nn.Module):
             self.requires_grad_(False)
             for name, module in self.named_modules():
                 parts = name.split(".")
-                added = parts[0] in ("visual", "new_tokens", "new_head", "whole_words", "categories")
+                added = parts[0] in ("visual", "new_tokens", "new_head", "user_tokens", "whole_words", "categories")
                 if added or "adapter" in parts or isinstance(module, nn.RMSNorm):
                     module.requires_grad_(True)
         if not self.config.train_word_category:
@@ -62,7 +63,10 @@ class VIP5(nn.Module):
 
         To be called after a pretrained backbone has been loaded, whose embeddings are far from unit variance.
         """
-        for new, text in ((self.new_tokens, self.text_tokens), (self.new_head, self.text_head)):
+        text_tokens = self.text_tokens
+        for new, text in (
+            (self.new_tokens, text_tokens), (self.new_head, self.text_head), (self.user_tokens, text_tokens)
+        ):  # fmt: skip
             if new is not None and text is not None:
                 std, mean = torch.std_mean(text.weight, dim=0)
                 new.weight.normal_().mul_(std).add_(mean)
@@ -136,13 +140,19 @@ class VIP5(nn.Module):
         return h.float() * self.config.d_model**-0.5 if self.config.tied_head else h.float()
 
     def _embed_tokens(self, tokens: Tensor) -> Tensor:
-        return self._look_up(tokens, self.text_tokens, self.new_tokens)
+        x = self._look_up(tokens, self.text_tokens, self.new_tokens)
+        if self.user_tokens is None:
+            return x
+        user = tokens - self.config.vocab
+        return torch.where(user[..., None] < 0, x, self.user_tokens(user.clamp(min=0)))
 
     def _look_up(self, tokens: Tensor, text: nn.Embedding, new: nn.Embedding | None) -> Tensor:
         """Rows of the two tables as of one, without joining them."""
         if new is None:
-            return text(tokens)
+            return text(tokens.clamp(max=self.config.text_vocab - 1))
         added = tokens - self.config.text_vocab
         return torch.where(
-            added[..., None] < 0, text(tokens.clamp(max=self.config.text_vocab - 1)), new(added.clamp(min=0))
+            added[..., None] < 0,
+            text(tokens.clamp(max=self.config.text_vocab - 1)),
+            new(added.clamp(0, self.config.new_tokens - 1)),
         )

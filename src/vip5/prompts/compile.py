@@ -177,6 +177,8 @@ class PromptCompiler:
             return self._with_images(spans.tokens, spans.words)
         if slot.field == "item_id":
             return codes.spans(slot.prefix, slot.suffix), None
+        if self.texts.user_tokens and ROW_OF[slot.field] == "user":
+            return codes.user_spans(self.texts.dataset.n_users, slot.prefix, slot.suffix), None
         column = self.texts.column(slot.field)
         return vocabulary.encode([f"{slot.prefix}{text}{slot.suffix}" for text in column]), None
 

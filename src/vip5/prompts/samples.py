@@ -73,8 +73,16 @@ def take_rows(ragged: Ragged, rows: np.ndarray) -> Ragged:
 class FieldTexts:
     """The text of each field for every user, item and review."""
 
-    def __init__(self, dataset: Dataset, codes: ItemCodes, image_tokens: int, reviews: pl.DataFrame | None = None):
-        self.dataset, self.codes, self.image_tokens = dataset, codes, image_tokens
+    def __init__(
+        self,
+        dataset: Dataset,
+        codes: ItemCodes,
+        image_tokens: int,
+        user_tokens: bool = False,
+        reviews: pl.DataFrame | None = None,
+    ):
+        self.dataset, self.codes = dataset, codes
+        self.image_tokens, self.user_tokens = image_tokens, user_tokens
         self.reviews = dataset.reviews if reviews is None else reviews
 
     def column(self, field: str) -> list[str]:
@@ -83,10 +91,19 @@ class FieldTexts:
 
     @cached_property
     def _columns(self):
-        users, items = self.dataset.users, self.dataset.items
-        return {
+        users = self.dataset.users
+        if self.user_tokens:
+            own = [f"<user_{n}>" for n in range(len(users))]
+            return self._of_items | {"user_id": lambda: own, "user_desc": lambda: own}
+        return self._of_items | {
             "user_id": lambda: [str(n) for n in range(1, len(users) + 1)],
             "user_desc": cache(lambda: self._plain(users["name"].fill_null(users["user"]))),
+        }
+
+    @cached_property
+    def _of_items(self):
+        items = self.dataset.items
+        return {
             "item_id": lambda: self.codes.words,
             "item_title": cache(lambda: self._plain(items["title"].fill_null(items["item"]))),
             "star_rating": lambda: [f"{n / 10:g}" for n in range(101)],
@@ -109,7 +126,7 @@ class FieldTexts:
         return f"{self.codes.words[item]} {self.photo}".strip()
 
     def with_reviews(self, reviews: pl.DataFrame) -> "FieldTexts":
-        return FieldTexts(self.dataset, self.codes, self.image_tokens, reviews)
+        return FieldTexts(self.dataset, self.codes, self.image_tokens, self.user_tokens, reviews)
 
 
 ROW_OF = {

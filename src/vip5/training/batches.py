@@ -1,4 +1,4 @@
-"""Batches of one length each: which samples go together, and putting them together beside the training step."""
+"""Which samples make a step, and putting them together beside the training step."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,44 +9,57 @@ from vip5.prompts import Batch, PromptCompiler, Samples
 from vip5.training.config import OptimPart
 from vip5.training.run import Run
 
-_WINDOW = 50  # batches' worth of samples that are sorted by length together
+_SHORTEST = 0.7  # of a group's longest sample: shorter ones go to the next group
+_FEWEST = 8  # samples in a group, unless no more are left: tiny groups cost more than their padding saves
+
+Step = list[np.ndarray]  # the samples of one optimiser step, in groups of like length
 
 
-def plan(lengths: np.ndarray, settings: OptimPart, rng: np.random.Generator) -> list[np.ndarray]:
-    """Which samples form each batch: all of an epoch, every sample once, in random order.
+def plan(lengths: np.ndarray, settings: OptimPart, rng: np.random.Generator) -> list[Step]:
+    """The steps of an epoch, every sample once: random draws of `batch_size`, each cut into groups of like length.
 
-    Samples are shuffled, then sorted by length within windows, so that a batch pads little and is still random.
+    A step's gradient is that of the whole draw, padded to its longest sample, at a fraction of the work: prompts of
+    different families differ in length by ten times. (Batches of one length each would save more, but they are batches
+    of one task each, whose steps undo each other's.) A group holds at most `batch_tokens` with its padding.
     """
     order = rng.permutation(len(lengths))
-    batches = []
-    window = _WINDOW * settings.batch_size
-    for start in range(0, len(order), window):
-        rows = order[start : start + window]
-        rows = rows[np.argsort(-lengths[rows], kind="stable")]
-        place = 0
-        while place < len(rows):
-            size = min(settings.batch_size, max(1, settings.batch_tokens // int(lengths[rows[place]])))
-            batches.append(rows[place : place + size])
-            place += size
-    return [batches[n] for n in rng.permutation(len(batches))]
+    return [
+        _groups(order[start : start + settings.batch_size], lengths, settings.batch_tokens)
+        for start in range(0, len(order), settings.batch_size)
+    ]
+
+
+def _groups(rows: np.ndarray, lengths: np.ndarray, most_tokens: int) -> Step:
+    rows = rows[np.argsort(-lengths[rows], kind="stable")]
+    groups, start = [], 0
+    for place in range(1, len(rows) + 1):
+        longest, count = lengths[rows[start]], place - start
+        if (
+            place == len(rows)
+            or (lengths[rows[place]] < _SHORTEST * longest and count >= _FEWEST)
+            or (count + 1) * longest > most_tokens
+        ):
+            groups.append(rows[start:place])
+            start = place
+    return groups
 
 
 def assemble(
-    run: Run, compiler: PromptCompiler, samples: Samples, batches: list[np.ndarray], start: int, device: str
-) -> Iterator[tuple[int, Samples, Batch]]:
-    """(number, samples, batch) for every batch from `start` on; the next one is put together in a thread meanwhile."""
+    run: Run, compiler: PromptCompiler, samples: Samples, steps: list[Step], start: int, device: str
+) -> Iterator[tuple[int, list[tuple[Samples, Batch]]]]:
+    """(number, groups) for every step from `start` on; the next ones are put together in a thread meanwhile."""
 
-    def make(number: int) -> tuple[int, Samples, Batch]:
-        part = samples.take(batches[number])
-        batch = run.batch(compiler, part, targets=True)
-        if device.startswith("cuda"):
-            batch = batch.to(device)
-        return number, part, batch
+    def make(number: int) -> tuple[int, list[tuple[Samples, Batch]]]:
+        groups = []
+        for rows in steps[number]:
+            part = samples.take(rows)
+            groups.append((part, run.batch(compiler, part, targets=True).to(device)))
+        return number, groups
 
     with ThreadPoolExecutor(1) as thread:
-        waiting = [thread.submit(make, n) for n in range(start, min(start + 2, len(batches)))]
-        for number in range(start, len(batches)):
+        waiting = [thread.submit(make, n) for n in range(start, min(start + 2, len(steps)))]
+        for number in range(start, len(steps)):
             ready = waiting.pop(0).result()
-            if number + 2 < len(batches):
+            if number + 2 < len(steps):
                 waiting.append(thread.submit(make, number + 2))
             yield ready

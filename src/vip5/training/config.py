@@ -34,16 +34,17 @@ class ModelPart(_Part):
     def _backbone(self) -> "ModelPart":
         if self.backbone is None and self.adapter.mode != "full":
             raise ValueError(
-                "adapters need a trained backbone, since frozen random weights learn nothing: give model.backbone=FOLDER, or "
-                "train everything with model.adapter.mode=full"
+                "adapters need a trained backbone, since frozen random weights learn nothing: give "
+                "model.backbone=FOLDER, or train everything with model.adapter.mode=full"
             )
         return self
 
 
 class CodesPart(_Part):
-    """How items are written."""
+    """How items and users are written."""
 
     scheme: str = "sequential"
+    users: Literal["text", "atomic"] = "text"  # by number and name, or as one new token each in place of both
 
 
 class PromptsPart(_Part):
@@ -73,8 +74,8 @@ class OptimPart(_Part):
     """The optimiser, the schedule and the batches."""
 
     epochs: int = Field(10, ge=1)
-    batch_size: int = Field(144, ge=1)  # samples in a batch, at most
-    batch_tokens: int = Field(200_000, ge=8)  # input tokens in a batch with its padding, at most
+    batch_size: int = Field(144, ge=1)  # samples in a step
+    batch_tokens: int = Field(65_536, ge=8)  # input tokens that go through the model at once, at most
     lr: float = Field(1e-3, gt=0)
     embedding_lr: float = Field(1.0, gt=0)  # factor of the rate of embedding tables
     warmup: float = Field(0.1, ge=0, lt=1)  # share of the run

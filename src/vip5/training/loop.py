@@ -59,6 +59,8 @@ def train(
     names = config.prompts.train or [name for name, prompt in run.prompts.items() if not prompt.unseen]
     compiler = run.compiler(names)
     drawer = SampleDrawer(run.dataset, compiler.prompts, config)
+    task_of = np.array([TASKS.index(prompt.task) for prompt in compiler.prompts])
+    trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = _optimizer(model, config.optim)
     state = _State(run, optimizer, out)
     state.resume()
@@ -77,24 +79,32 @@ def train(
             if not len(samples):
                 raise UserError("no training sample fits the chosen prompts: see prompts.train and samples.*")
             rng = np.random.default_rng([config.seed, state.epoch, 1])
-            batches = plan(compiler.input_lengths(samples), config.optim, rng)
-            progress.update(bar, total=len(batches), completed=state.batch, description=f"epoch {state.epoch + 1}")
+            steps = plan(compiler.input_lengths(samples), config.optim, rng)
+            progress.update(bar, total=len(steps), completed=state.batch, description=f"epoch {state.epoch + 1}")
             model.train()
-            for number, part, batch in assemble(run, compiler, samples, batches, state.batch, device):
-                factor = schedule((state.epoch + number / len(batches)) / config.optim.epochs, config.optim)
+            for number, groups in assemble(run, compiler, samples, steps, state.batch, device):
+                rate = schedule((state.epoch + number / len(steps)) / config.optim.epochs, config.optim)
                 for group in optimizer.param_groups:
-                    group["lr"] = config.optim.lr * factor * group["factor"]
+                    group["lr"] = config.optim.lr * rate * group["factor"]
                 torch.manual_seed(config.seed * 1_000_003 + state.step)  # dropout depends on the step alone
-                with torch.autocast(device.split(":")[0], torch.bfloat16) if bf16 else nullcontext():
-                    losses = model.sample_losses(batch)
                 optimizer.zero_grad(set_to_none=True)
-                losses.mean().backward()
-                norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip)
+                size, losses, tasks = sum(len(part) for part, _ in groups), [], []
+                for part, batch in groups:
+                    with torch.autocast(device.split(":")[0], torch.bfloat16) if bf16 else nullcontext():
+                        loss_B = model.sample_losses(batch)
+                    (loss_B.sum() / size).backward()
+                    losses.append(loss_B.detach())
+                    tasks.append(task_of[part.prompt])
+                norm = torch.nn.utils.clip_grad_norm_(trained, config.optim.clip)
                 optimizer.step()
-                state.step, state.batch = state.step + 1, number + 1
-                samples_seen += len(part)
-                tasks = np.array([TASKS.index(p.task) for p in compiler.prompts])[part.prompt]
-                line = metrics.write(state, losses.detach(), tasks, norm, config.optim.lr * factor)
+                state.step, state.batch, samples_seen = state.step + 1, number + 1, samples_seen + size
+                about = {
+                    "progress": (state.epoch + state.batch / len(steps)) / config.optim.epochs,
+                    "lr": config.optim.lr * rate,
+                }
+                line = metrics.write(
+                    state, torch.cat(losses), np.concatenate(tasks), about | {"gradient_norm": float(norm)}
+                )
                 progress.update(bar, advance=1, loss=f"loss {line['loss']:.3f}")
                 state.save_if_due(config.run.save_seconds)
             state.epoch, state.batch = state.epoch + 1, 0
@@ -256,12 +266,12 @@ class _Metrics:
             self.board.close()
 
     def write(
-        self, state: _State, losses: torch.Tensor, tasks: np.ndarray, norm: torch.Tensor, lr: float
+        self, state: _State, losses: torch.Tensor, tasks: np.ndarray, about: dict[str, float]
     ) -> dict[str, float]:
         values = losses.cpu().numpy()
         line = {"step": state.step, "epoch": state.epoch + 1, "loss": float(values.mean())}
         line |= {f"loss/{TASKS[t]}": float(values[tasks == t].mean()) for t in np.unique(tasks)}
-        return self._put(line | {"gradient_norm": float(norm), "lr": lr})
+        return self._put(line | about)
 
     def write_scores(self, state: _State, scores: dict[str, float]) -> None:
         self._put({"step": state.step, "epoch": state.epoch} | {f"validation/{k}": v for k, v in scores.items()})

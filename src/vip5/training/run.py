@@ -43,7 +43,8 @@ class Run:
 
     @property
     def texts(self) -> FieldTexts:
-        return FieldTexts(self.dataset, self.codes, self.model.config.image_tokens)
+        atomic = self.config.codes.users == "atomic"
+        return FieldTexts(self.dataset, self.codes, self.model.config.image_tokens, atomic)
 
     def compiler(self, ids: list[str]) -> PromptCompiler:
         """A compiler of the prompts with these ids."""
@@ -127,7 +128,7 @@ class Run:
             )
             codes = fit_codes(config.codes.scheme, dataset, vocabulary)
             size = backbone_size(config.model.size) | {"text_vocab": vocabulary.size}
-            model = VIP5(_model_config(size, config, codes, store))
+            model = VIP5(_model_config(size, config, dataset, codes, store))
         return cls(config, dataset, store, prompts, codes, model)
 
 
@@ -162,11 +163,12 @@ def _features(dataset: Dataset, config: RunConfig, image_tokens: int) -> Feature
 
 
 def _model_config(
-    backbone: dict[str, Any], config: RunConfig, codes: ItemCodes, store: FeatureStore | None
+    backbone: dict[str, Any], config: RunConfig, dataset: Dataset, codes: ItemCodes, store: FeatureStore | None
 ) -> ModelConfig:
     part = config.model
     own: dict[str, Any] = {
         "new_tokens": len(codes.new_tokens),
+        "user_tokens": dataset.n_users if config.codes.users == "atomic" else 0,
         "dropout": part.dropout,
         "image_tokens": part.image_tokens,
         "adapter": part.adapter,
@@ -187,10 +189,11 @@ def _from_backbone(
         scheme = about["config"]["codes"]["scheme"]
         if about["dataset"]["hash"] != dataset.hash:
             raise UserError(f"the backbone {source} was trained on another data set: its item codes mean other items")
-        if scheme != config.codes.scheme:
-            raise UserError(f"the backbone {source} writes items as '{scheme}': give codes.scheme={scheme}")
+        if about["config"]["codes"] != config.codes.model_dump():
+            wanted = " ".join(f"codes.{key}={value}" for key, value in about["config"]["codes"].items())
+            raise UserError(f"the backbone {source} writes items or users in another way: give {wanted}")
         codes = ItemCodes.load(Path(source), scheme, vocabulary)
-    model = VIP5(_model_config(size, config, codes, store))
+    model = VIP5(_model_config(size, config, dataset, codes, store))
     own = model.state_dict()
     added = {n for n in weights if n.startswith("visual.") or ".adapter." in n}  # a backbone's own ones, if they fit
     if any(n not in own or own[n].shape != weights[n].shape for n in added):
