@@ -48,14 +48,14 @@ def schedule(progress: float, settings: OptimPart) -> float:
 
 
 def train(
-    run: Run, out: Path, device: str = "cpu", validate: Validate | None = None, quiet: bool = False
+    run: Run, out: str | Path, device: str = "cpu", validate: Validate | None = None, quiet: bool = False
 ) -> dict[str, Any]:
     """Train `run` into folder `out`, going on from the state found there; gives a summary.
 
     Everything random is drawn from (seed, epoch) or (seed, step), so the same configuration gives the same run whether
     or not it was interrupted.
     """
-    config, model = run.config, run.model.to(device)
+    out, config, model = Path(out), run.config, run.model.to(device)
     names = config.prompts.train or [name for name, prompt in run.prompts.items() if not prompt.unseen]
     compiler = run.compiler(names)
     drawer = SampleDrawer(run.dataset, compiler.prompts, config)

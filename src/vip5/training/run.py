@@ -101,11 +101,17 @@ class Run:
         data = open_dataset(dataset or about["dataset"]["path"], about["dataset"]["hash"])
         config = RunConfig.model_validate(about["config"])
         model = load_model(folder, device)
+        store = _features(data, config, model.config.image_tokens)
+        if store is not None and store.fingerprint != about["features"]:
+            raise UserError(
+                f"the features '{store.name}' of {data.path} are not those of this run (another encoder or other photos): "
+                "encode them again as they were, or train again"
+            )
         own = folder / "prompts.toml"
         return cls(
             config,
             data,
-            _features(data, config, model.config.image_tokens),
+            store,
             load_prompts(own if own.is_file() else None),
             ItemCodes.load(folder, config.codes.scheme, Vocabulary.load(folder, model.config.text_vocab)),
             model.eval(),

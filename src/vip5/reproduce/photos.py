@@ -1,0 +1,129 @@
+"""What photos are worth: the same model trained with them and without, side by side, and the paired difference."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from vip5.data import Dataset
+from vip5.evaluation.evaluate import PROMPTS, Evaluation, evaluate
+from vip5.evaluation.intervals import estimate, paired_difference
+from vip5.evaluation.ranking import ranking_metrics
+from vip5.evaluation.results import Result
+from vip5.training import Run, load_config, train
+from vip5.training.loop import METRICS_FILE
+
+WITH, WITHOUT = "VIP5", "VIP5 without photos"
+FOLDERS = {WITH: "with-photos", WITHOUT: "without-photos"}
+BEAMS = 20
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs and what they score; `numbers` are all results, with the paired difference of each ranking metric."""
+
+    runs: dict[str, Run]
+    found: dict[str, Evaluation]
+    numbers: list[Result]
+
+
+def with_and_without_photos(
+    dataset: Dataset,
+    folder: Path,
+    overrides: Sequence[str] = (),
+    prompts: Sequence[str] = PROMPTS,
+    seed: int = 0,
+    device: str = "cpu",
+    say: Callable[[str], None] = lambda line: None,
+    quiet: bool = False,
+) -> Comparison:
+    """Train both models of preset nano in `folder` (or go on with them), and evaluate them on the test part."""
+    folders = {label: folder / name for label, name in FOLDERS.items()}
+    say("training with photos and without (preset nano, from scratch)")
+    _train_both(folders, dataset, [*overrides, f"seed={seed}"], device, quiet)
+    runs, found = {}, {}
+    for label, out in folders.items():
+        say(f"evaluating {label}")
+        runs[label] = Run.load(out, dataset.path, device)
+        found[label] = evaluate(runs[label], prompts, beams=BEAMS, seed=seed, label=label)
+        found[label].save_ranks(out / "ranks.parquet", dataset)
+    numbers = [*found[WITH].results, *_beside(found[WITHOUT].results), *_gains(found, seed)]
+    return Comparison(runs, found, numbers)
+
+
+def _train_both(folders: dict[str, Path], dataset: Dataset, overrides: list[str], device: str, quiet: bool) -> None:
+    """Train what is not trained yet, side by side with a thread each: two small models fill two cores better so."""
+    own = {WITH: overrides, WITHOUT: [*overrides, "model.image_tokens=0"]}
+    missing = [label for label, out in folders.items() if not (out / "run.json").is_file()]
+    workers = max(1, min(len(missing), os.cpu_count() or 1))
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[loss]}"))
+    progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet)
+    with progress, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        jobs = {
+            pool.submit(_train_one, dataset.path, folders[label], own[label], device): (
+                folders[label],
+                progress.add_task(label, total=1.0, loss=""),
+            )
+            for label in missing
+        }
+        waiting = set(jobs)
+        while waiting:
+            done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_EXCEPTION)
+            for job in done:
+                job.result()
+            for out, bar in jobs.values():
+                if line := _last_line(out / METRICS_FILE):
+                    progress.update(bar, completed=line["progress"], loss=f"loss {line['loss']:.2f}")
+
+
+def _train_one(dataset: Path, out: Path, overrides: list[str], device: str) -> None:
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    train(Run.new(load_config("nano", None, overrides), Dataset(dataset)), out, device, quiet=True)
+
+
+def _last_line(file: Path) -> dict[str, float] | None:
+    """The newest whole line of a metrics file that is being written."""
+    try:
+        with file.open("rb") as stream:
+            stream.seek(max(0, file.stat().st_size - 2000))
+            lines = stream.read().split(b"\n")
+        return json.loads(lines[-2]) if len(lines) > 1 else None
+    except (OSError, ValueError):
+        return None
+
+
+def _beside(results: list[Result]) -> list[Result]:
+    """The second model's own numbers, without the baseline that already stands beside the first's."""
+    alone = {"baseline", "difference", "p"}
+    return [
+        Result.model_validate({k: v for k, v in r.model_dump().items() if k.partition("_")[0] not in alone})
+        for r in results
+    ]
+
+
+def _gains(found: dict[str, Evaluation], seed: int) -> list[Result]:
+    """With photos against without, on the same users: paired differences."""
+    gains = []
+    for r in found[WITH].results:
+        if r.prompt not in found[WITH].ranks:
+            continue
+        with_photos, without = (ranking_metrics(found[label].ranks[r.prompt], (1, 5, 10)) for label in (WITH, WITHOUT))
+        about = r.model_dump(include={"dataset", "data_hash", "protocol", "split", "task", "prompt", "metric", "seed"})
+        gains.append(
+            Result.of(
+                estimate(with_photos[r.metric], seed=seed),
+                estimate(without[r.metric], seed=seed),
+                paired_difference(with_photos[r.metric], without[r.metric], seed=seed),
+                **about,
+                model=WITH,
+                baseline=WITHOUT,
+            )
+        )
+    return gains
