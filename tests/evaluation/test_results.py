@@ -39,7 +39,7 @@ def test_a_write_that_fails_leaves_the_old_file(results, tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(module.os, "replace", broken)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(UserError, match="no space"):
         make_results(seed=5).save(file)
     assert file.read_bytes() == old
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]

@@ -155,7 +155,7 @@ def test_new_tokens_are_drawn_as_the_text_tokens_lie(config):
     with torch.no_grad():
         for table in (model.text_tokens, model.text_head):
             table.weight.mul_(torch.rand(32) * 9).add_(torch.randn(32))
-    model.init_new_tokens()
+    model.init_new_tokens(dict(model.named_parameters()))
     for new, text in ((model.new_tokens, model.text_tokens), (model.new_head, model.text_head)):
         std, mean = torch.std_mean(text.weight, dim=0)
         torch.testing.assert_close(new.weight.mean(0), mean, atol=0.5, rtol=0)

@@ -38,7 +38,7 @@ def evaluate(
     from vip5.evaluation.results import Results, caption, table
     from vip5.training import Run, best_device
 
-    device = device or best_device()
+    device = best_device(device)
     opened = Run.load(run, dataset, device)
     found = score(opened, [p.strip() for p in prompts.split(",") if p.strip()], beams, text_beams, seed)
     found.save_ranks(run / "ranks.parquet", opened.dataset)

@@ -31,13 +31,17 @@ def main() -> None:
     """Entry point. Exit codes: 0 done, 1 a fault of ours, 2 a fault the user can mend, 130 interrupted."""
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        finally:
+            sys.stdout.flush()  # here, and not at the end of Python, which could not say nothing about a gone reader
     except UserError as error:
         console.print(f"error: {error}", style="red")
         sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("stopped", style="yellow")
-        sys.exit(130)
+    except SystemExit as end:  # which typer makes of ctrl-C, without a word
+        if end.code == 130:
+            console.print("stopped", style="yellow")
+        raise
     except BrokenPipeError:  # the reader (head, less) has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -40,7 +40,7 @@ def quickstart(
     def say(line: str) -> None:
         console.print(f"[dim]{time.monotonic() - started:5.0f} s[/dim]  {line}")
 
-    done = run(out, seed, device or best_device(), say, as_json, f"vip5 quickstart --out {out} --seed {seed}")
+    done = run(out, seed, best_device(device), say, as_json, f"vip5 quickstart --out {out} --seed {seed}")
     if as_json:
         print_json(done.results.model_dump())
     else:

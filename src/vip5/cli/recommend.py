@@ -23,7 +23,7 @@ def recommend(
     user: User,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     prompt: Annotated[str, typer.Option(help="Which prompt of task next.")] = "A-3",
-    beams: Annotated[int, typer.Option(min=1)] = 20,
+    beams: Annotated[int, typer.Option(min=1, help="Beams of the search; at least k are used.")] = 20,
     dataset: DatasetFolder = None,
     device: Device = None,
     as_json: Json = False,
@@ -81,7 +81,7 @@ def _engine(run: Path, dataset: Path | None, device: str | None):
     from vip5.serving import Recommender
     from vip5.training import best_device
 
-    return Recommender(run, dataset, device or best_device())
+    return Recommender(run, dataset, best_device(device))
 
 
 def _print(title: str, items: list[Any], about: dict[str, str], as_json: bool) -> None:

@@ -38,7 +38,7 @@ def train(
     settings = load_config(preset, config, [*(overrides or []), *([] if seed is None else [f"seed={seed}"])])
     run = Run.new(settings, Dataset(dataset))
     summary = run_training(
-        run, out, device or best_device(), lambda r: validation_score(r, settings.run.validate_users), quiet=as_json
+        run, out, best_device(device), lambda r: validation_score(r, settings.run.validate_users), quiet=as_json
     )
     if as_json:
         print_json({"run": str(out), **summary})

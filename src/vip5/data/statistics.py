@@ -16,7 +16,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "user_lengths": _summary(dataset.sequences.lengths),
         "item_lengths": _summary(np.bincount(dataset.sequences.values, minlength=dataset.n_items)),
         "review_splits": dict(splits.iter_rows()),
-        "features": sorted(store.parent.name for store in dataset.path.glob("features/*/store.json")),
+        "features": sorted(store.parent.name for store in dataset.path.glob("features/[!.]*/store.json")),
     }
 
 

@@ -13,7 +13,7 @@ from vip5.data import Dataset, Ragged
 from vip5.errors import UserError
 from vip5.evaluation.intervals import estimate, paired_difference
 from vip5.evaluation.predict import choose, explain, next_items
-from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
+from vip5.evaluation.ranking import ABSENT, ranking_metrics, ranks_in_list
 from vip5.evaluation.results import Result
 from vip5.evaluation.text import TextScores
 from vip5.prompts import Prompt, Samples
@@ -37,7 +37,9 @@ class Evaluation:
     def save_ranks(self, path: Path, dataset: Dataset) -> None:
         """One row a prompt and user: prompt, user, rank (0-based, null beyond the list)."""
         frames = [
-            pl.DataFrame({"prompt": [name] * len(ranks), "user": dataset.users["user"], "rank": ranks})
+            pl.DataFrame({"prompt": [name] * len(ranks), "user": dataset.users["user"], "rank": ranks}).with_columns(
+                pl.col("rank").replace(ABSENT, None)
+            )
             for name, ranks in self.ranks.items()
         ]
         if frames:
@@ -52,7 +54,11 @@ def evaluate(
     Every metric comes with a 95 % bootstrap interval and the paired difference to its baseline.
     """
     evaluation = Evaluation()
-    for name in prompts:
+    if beams < max(CUTOFFS):
+        raise UserError(f"{beams} beams find no {max(CUTOFFS)} items to score: give at least {max(CUTOFFS)}")
+    if not prompts:
+        raise UserError("no prompts to evaluate: give ids, as in --prompts A-3,B-5")
+    for name in dict.fromkeys(prompts):
         if name not in run.prompts:
             raise UserError(f"unknown prompt {name}: there are {', '.join(run.prompts)}")
         prompt = run.prompts[name]
@@ -60,16 +66,19 @@ def evaluate(
             _next(run, name, beams, seed, label, evaluation)
         elif prompt.task == "choice":
             _choice(run, name, beams, seed, label, evaluation)
-        elif prompt.task == "explain":
+        elif prompt.task == "explain" and prompt.target == "{explanation}":
             _explain(run, prompt, text_beams, seed, label, evaluation)
         else:
-            raise UserError(f"prompt {name} asks yes or no: evaluate prompts of the tasks next, choice and explain")
+            raise UserError(f"prompt {name} is not evaluated: it must ask for an item, or for an explanation alone")
     return evaluation
 
 
 def validation_score(run: Run, users: int, beams: int = 20) -> dict[str, float]:
-    """NDCG@10 of the validation items over the whole catalogue, for the first so many users: to choose an epoch by."""
-    names = [n for n, p in run.prompts.items() if p.task == "next" and not p.unseen]
+    """NDCG@10 of the validation items over the whole catalogue, for some users spread evenly: to choose an epoch by."""
+    seen = run.config.prompts.train or [n for n, p in run.prompts.items() if not p.unseen]
+    names = [n for n in seen if run.prompts[n].task == "next"]
+    if not names:
+        raise UserError("run.validate_epochs scores next items, and no prompt of that task is trained: set it to 0")
     name = "A-3" if "A-3" in names else names[0]
     rows = _some(run.dataset.n_users, users)
     history = run.dataset.history("validation")
@@ -80,16 +89,16 @@ def validation_score(run: Run, users: int, beams: int = 20) -> dict[str, float]:
     return {f"{name} NDCG@10": float(metrics["NDCG@10"].mean()), f"{name} HR@10": float(metrics["HR@10"].mean())}
 
 
-def shown_candidates(dataset: Dataset, seed: int = 0) -> np.ndarray:
-    """int [n_users, C]: each user's test item among the stored negatives, in an order drawn by `seed`."""
+def shown_candidates(dataset: Dataset) -> np.ndarray:
+    """int [n_users, C]: each user's test item among the stored negatives, in an order that is always the same."""
     lists = np.column_stack([dataset.targets("test"), dataset.candidates])
-    return np.random.default_rng([seed, 99]).permuted(lists, axis=1)
+    return np.random.default_rng(99).permuted(lists, axis=1)
 
 
 def _next(run: Run, name: str, beams: int, seed: int, label: str, evaluation: Evaluation) -> None:
     data = run.dataset
     history, targets = data.history("test"), data.targets("test")
-    found = next_items(run, name, np.arange(data.n_users), history, max(beams, max(CUTOFFS)))
+    found = next_items(run, name, np.arange(data.n_users), history, beams)
     popular = Popularity.fit(data).rank(history, max(CUTOFFS))
     _rank_results(run, name, "next item", found.items, popular, targets, seed, label, evaluation)
 
@@ -97,7 +106,7 @@ def _next(run: Run, name: str, beams: int, seed: int, label: str, evaluation: Ev
 def _choice(run: Run, name: str, beams: int, seed: int, label: str, evaluation: Evaluation) -> None:
     data = run.dataset
     lists = shown_candidates(data)
-    found = choose(run, name, np.arange(data.n_users), lists, max(beams, max(CUTOFFS)))
+    found = choose(run, name, np.arange(data.n_users), lists, beams)
     popular = Popularity.fit(data).rank_candidates(lists)
     task = f"one of {lists.shape[1]}"
     _rank_results(run, name, task, found.items, popular, data.targets("test"), seed, label, evaluation)

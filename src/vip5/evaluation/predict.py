@@ -36,11 +36,10 @@ def next_items(
     """
     compiler = _compiler(run, prompt, "next")
     samples = Samples.of(np.zeros(len(users), int), users, _most_recent(histories, run.config.prompts.max_history))
-    trie = _catalogue(run)
 
     def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
         known = [histories[row] for row in rows] if exclude_history else None
-        found = beam_search(run.model, batch, trie=trie, beams=min(beams, len(run.codes)), exclude=known)
+        found = beam_search(run.model, batch, trie=run.trie, beams=min(beams, len(run.codes)), exclude=known)
         return found.items_BK, found.scores_BK
 
     return _ranking(_answers(run, compiler, samples, answer))
@@ -52,12 +51,17 @@ def choose(run: Run, prompt: str, users: np.ndarray, candidates: np.ndarray, bea
     n, width = candidates.shape
     lists = Ragged.from_lengths(candidates.astype(np.int32).ravel(), np.full(n, width))
     samples = Samples.of(np.zeros(n, int), users, lists)
-    codes, device = run.codes.targets(), _device(run)
+    if (compiler.input_lengths(samples) >= compiler.max_input).any():
+        raise UserError(
+            f"{width} candidates make a prompt longer than prompts.max_input ({compiler.max_input} tokens), which "
+            "would cut some of them off: give fewer"
+        )
+    codes = run.codes.targets()
 
     def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
         items = candidates[rows].ravel().astype(np.int64)
         groups = np.repeat(np.arange(len(rows)), width)
-        trie = Trie.build(codes[items], items, groups).to(device)
+        trie = Trie.build(codes[items], items, groups).to(run.device)
         found = beam_search(run.model, batch, trie=trie, roots=trie.roots, beams=min(beams, width))
         return found.items_BK, found.scores_BK
 
@@ -91,14 +95,15 @@ def _answers(
     run: Run, compiler: PromptCompiler, samples: Samples, answer: Callable[[np.ndarray, Batch], Sequence[Tensor]]
 ) -> list[np.ndarray]:
     """Run `answer(rows, batch)` over all samples, longest prompts first; results in the samples' order, 0-padded."""
-    order = np.argsort(-compiler.input_lengths(samples), kind="stable")
-    lengths = compiler.input_lengths(samples)[order]
+    lengths = compiler.input_lengths(samples)
+    order = np.argsort(-lengths, kind="stable")
+    lengths = lengths[order]
     parts: list[list[np.ndarray]] = []
     start = 0
     while start < len(order):
         rows = order[start : start + max(1, BATCH_TOKENS // int(lengths[start]))]
         with torch.inference_mode():
-            batch = run.batch(compiler, samples.take(rows)).to(_device(run))
+            batch = run.batch(compiler, samples.take(rows)).to(run.device)
             parts.append([part.cpu().numpy() for part in answer(rows, batch)])
         start += len(rows)
     back = np.argsort(order)
@@ -112,14 +117,6 @@ def _stack(parts: list[np.ndarray]) -> np.ndarray:
 
 def _ranking(parts: list[np.ndarray]) -> Ranking:
     return Ranking(*parts)
-
-
-def _catalogue(run: Run) -> Trie:
-    return Trie.build(run.codes.targets()).to(_device(run))
-
-
-def _device(run: Run) -> torch.device:
-    return next(run.model.parameters()).device
 
 
 def _most_recent(histories: Ragged, limit: int) -> Ragged:

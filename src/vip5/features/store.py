@@ -40,7 +40,9 @@ def open_features(dataset: Dataset, name: str | None = None) -> FeatureStore | N
         if not names:
             return None
         if len(names) > 1:
-            raise UserError(f"{dataset.path} has features of several encoders ({', '.join(names)}): name one")
+            raise UserError(
+                f"{dataset.path} has features of several encoders ({', '.join(names)}): name one, as in features=NAME"
+            )
         name = names[0]
     elif name not in names:
         there = f"there are {', '.join(names)}" if names else "there are none yet"

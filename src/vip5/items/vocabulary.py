@@ -62,7 +62,12 @@ class Vocabulary:
         file = Path(folder) / "tokenizer.json"
         if not file.is_file():
             raise UserError(f"no tokenizer.json in {folder}: give a folder that holds T5's tokenizer")
-        return cls(Tokenizer.from_file(str(file)), size)
+        try:
+            tokenizer = Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises nothing more special
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"{file} is no tokenizer ({reason}): copy it again") from None
+        return cls(tokenizer, size)
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int) -> "Vocabulary":
@@ -97,6 +102,8 @@ class Vocabulary:
 
     def plain(self, text: str) -> str:
         """`text` from outside, so that nothing in it reads as a special token, and with single spaces."""
+        if self.tokenizer.normalizer is not None:  # first, since it turns "＜" into "<", and drops control characters
+            text = self.tokenizer.normalizer.normalize_str(text)
         if "<" in text:
             for token in self._special:
                 text = text.replace(token, f"< {token[1:]}")

@@ -12,7 +12,7 @@ from vip5.model.checkpoint import (
 )
 from vip5.model.config import SIZES, AdapterConfig, ModelConfig, backbone_size
 from vip5.model.count import Part, count_parameters
-from vip5.model.t5 import load_t5, to_t5_state
+from vip5.model.t5 import load_t5, local_folder, to_t5_state
 from vip5.model.vip5 import VIP5
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "load_config",
     "load_model",
     "load_t5",
+    "local_folder",
     "save_adapters",
     "save_model",
     "start_from",

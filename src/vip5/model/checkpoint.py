@@ -77,8 +77,7 @@ def start_from(model: VIP5, state: Mapping[str, Tensor], source: str | Path) -> 
     added = {name for name in own if name.partition(".")[0] in ADDED or ".adapter." in name}
     _check(model, state, set(own) - added, source)
     model.load_state_dict(state, strict=False)
-    if "new_tokens.weight" not in state:
-        model.init_new_tokens()
+    model.init_new_tokens({name for name in own if name not in state})
 
 
 def save_adapters(model: VIP5, folder: str | Path) -> None:

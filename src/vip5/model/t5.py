@@ -35,9 +35,7 @@ def load_t5(source: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     `source` is a folder as `transformers` writes it (one file or shards, safetensors or .bin), or a name on the hub.
     Raises UserError for what is no T5, misses weights, or cannot be reached.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        folder = _download(str(source))
+    folder = local_folder(source)
     config = _read_config(folder)
     theirs = _read_weights(folder)
     # Scaled output and tied head go together in T5; transformers 5 writes the first apart and calls every head tied.
@@ -66,6 +64,11 @@ def load_t5(source: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"the checkpoint has no {error.args[0]} (where: {folder}): give a T5 checkpoint that is whole"
         ) from None
     return fields, state
+
+
+def local_folder(source: str | Path) -> Path:
+    """The folder `source`, or that of the hub's checkpoint of this name, which is downloaded once."""
+    return Path(source) if Path(source).is_dir() else _download(str(source))
 
 
 def to_t5_state(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:

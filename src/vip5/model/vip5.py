@@ -1,5 +1,7 @@
 """VIP5: text, item ids and photos in, text and item ids out (VIP5, section 3)."""
 
+from collections.abc import Collection
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -58,16 +60,16 @@ class VIP5(nn.Module):
             self.categories.requires_grad_(False)
 
     @torch.no_grad()
-    def init_new_tokens(self) -> None:
-        """Start the added tokens as draws from the text tokens' distribution, width by width.
+    def init_new_tokens(self, missing: Collection[str]) -> None:
+        """Start tables of added tokens as draws from the text tokens' distribution, width by width.
 
-        To be called after a pretrained backbone has been loaded, whose embeddings are far from unit variance.
+        `missing` are the names of the weights that the pretrained backbone, just loaded, does not have; its embeddings
+        are far from unit variance.
         """
         text_tokens = self.text_tokens
-        for new, text in (
-            (self.new_tokens, text_tokens), (self.new_head, self.text_head), (self.user_tokens, text_tokens)
-        ):  # fmt: skip
-            if new is not None and text is not None:
+        for name, text in (("new_tokens", text_tokens), ("new_head", self.text_head), ("user_tokens", text_tokens)):
+            new = getattr(self, name)
+            if text is not None and f"{name}.weight" in missing:
                 std, mean = torch.std_mean(text.weight, dim=0)
                 new.weight.normal_().mul_(std).add_(mean)
 

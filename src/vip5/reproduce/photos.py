@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from vip5.data import Dataset
-from vip5.evaluation.evaluate import PROMPTS, Evaluation, evaluate
+from vip5.evaluation.evaluate import PROMPTS, Evaluation, evaluate, validation_score
 from vip5.evaluation.intervals import estimate, paired_difference
 from vip5.evaluation.ranking import ranking_metrics
 from vip5.evaluation.results import Result
@@ -85,7 +86,9 @@ def _train_both(folders: dict[str, Path], dataset: Dataset, overrides: list[str]
 
 def _train_one(dataset: Path, out: Path, overrides: list[str], device: str) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-    train(Run.new(load_config("nano", None, overrides), Dataset(dataset)), out, device, quiet=True)
+    config = load_config("nano", None, overrides)
+    score = partial(validation_score, users=config.run.validate_users)
+    train(Run.new(config, Dataset(dataset)), out, device, score, quiet=True)
 
 
 def _last_line(file: Path) -> dict[str, float] | None:

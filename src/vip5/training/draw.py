@@ -27,6 +27,8 @@ class SampleDrawer:
             for task in ("next", "next_yes_no", "yes_no", "choice", "explain")
         }
         self._bought = np.unique(self.history.rows * dataset.n_items + self.history.values)
+        bought = np.bincount(self._bought // dataset.n_items, minlength=dataset.n_users)
+        self._unbought = dataset.n_items - bought  # how many items there are to draw a user's negatives from
         self.reviews = explainable(dataset, "train")
 
     def draw(self, epoch: int) -> Samples:
@@ -74,14 +76,15 @@ class SampleDrawer:
 
     def _yes_no(self, rng: np.random.Generator, samples: Samples) -> Samples:
         """Half of the samples keep their item (yes), the others ask about one the user did not buy (no)."""
-        yes = rng.integers(0, 2, len(samples))
+        yes = np.where(self._unbought[samples.user] > 0, rng.integers(0, 2, len(samples)), 1)
         item, no = samples.item.copy(), yes == 0
         item[no] = self._negatives(rng, samples.user[no], 1)[:, 0]
         return replace(samples, item=item, yes=yes)
 
     def _choice(self, rng: np.random.Generator, samples: Samples) -> Samples:
         """The item among distinct negatives, in random order."""
-        others = min(self.config.samples.candidates - 1, self.dataset.n_items - int(self.history.lengths.max()))
+        others = min(self.config.samples.candidates - 1, int(np.median(self._unbought)))
+        samples = samples.take(np.flatnonzero(self._unbought[samples.user] >= others))
         lists = np.column_stack([samples.item, self._negatives(rng, samples.user, others)])
         lists = rng.permuted(lists, axis=1).astype(np.int32)
         return replace(samples, items=Ragged.from_lengths(lists.ravel(), np.full(len(lists), lists.shape[1])))
@@ -118,7 +121,8 @@ class SampleDrawer:
         prompt = self.of_task["explain"][choice]
         stars = stars_in_tenths(table)[rows]
         jittered = np.array(["{star_rating}" in p.target for p in self.prompts])[prompt]
-        noisy = np.clip(np.round(stars + 10 * rng.normal(0, STAR_JITTER, len(stars))), 10, 50).astype(int)
+        most = np.where(stars > 50, 100, 50)  # scales to 5 and to 10
+        noisy = np.clip(np.round(stars + 10 * rng.normal(0, STAR_JITTER, len(stars))), 10, most).astype(int)
         return Samples.of(
             prompt,
             table["user"].to_numpy()[rows],

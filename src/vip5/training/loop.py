@@ -13,21 +13,28 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from vip5.errors import UserError
 from vip5.prompts.templates import TASKS
 from vip5.training.batches import assemble, plan
 from vip5.training.config import OptimPart
 from vip5.training.draw import SampleDrawer
-from vip5.training.run import RUN_FILE, Run, write_json
+from vip5.training.run import Run, write_json
+from vip5.training.start import RUN_FILE
 
 STATE_FILE, METRICS_FILE, BEST_FILE = "state.safetensors", "metrics.jsonl", ".best.safetensors"
 Validate = Callable[[Run], dict[str, float]]  # the first metric decides; higher is better
 
 
-def best_device() -> str:
-    """The device to use when none is named."""
+def best_device(named: str | None = None) -> str:
+    """The device that is named, if this machine has it; the best one at hand when none is."""
+    if named is not None:
+        try:
+            torch.empty(0, device=named)
+        except (RuntimeError, AssertionError):
+            raise UserError(f"no device {named!r} on this machine: leave --device out, or take cpu") from None
+        return named
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
@@ -53,7 +60,7 @@ def train(
     """Train `run` into folder `out`, going on from the state found there; gives a summary.
 
     Everything random is drawn from (seed, epoch) or (seed, step), so the same configuration gives the same run whether
-    or not it was interrupted.
+    or not it was interrupted. `validate` scores the run every `run.validate_epochs`, and the best epoch is kept.
     """
     out, config, model = Path(out), run.config, run.model.to(device)
     names = config.prompts.train or [name for name, prompt in run.prompts.items() if not prompt.unseen]
@@ -65,6 +72,7 @@ def train(
     state = _State(run, optimizer, out)
     state.resume()
     metrics = _Metrics(out, state, config.run.tensorboard)
+    every = config.run.validate_epochs
     bf16 = use_bf16(config.optim.precision, device)
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
@@ -108,7 +116,8 @@ def train(
                 progress.update(bar, advance=1, loss=f"loss {line['loss']:.3f}")
                 state.save_if_due(config.run.save_seconds)
             state.epoch, state.batch = state.epoch + 1, 0
-            if validate and config.run.validate_epochs and state.epoch % config.run.validate_epochs == 0:
+            last = state.epoch == config.optim.epochs
+            if validate and every and (last or state.epoch % every == 0):
                 model.eval()
                 scores = validate(run)
                 metrics.write_scores(state, scores)
@@ -127,8 +136,8 @@ def train(
         "device": device,
     }
     write_json(out / "summary.json", summary)
-    for name in (STATE_FILE, BEST_FILE):
-        (out / name).unlink(missing_ok=True)
+    for path in (out / STATE_FILE, *out.glob(".*.safetensors*"), out / f".{METRICS_FILE}.tmp"):  # of a kill, the latter
+        path.unlink(missing_ok=True)
     return summary
 
 
@@ -178,9 +187,14 @@ class _State:
     def resume(self) -> None:
         """Take up the state in the run folder, if there is one."""
         file = self.out / STATE_FILE
+        if (self.out / "manifest.json").is_file():
+            raise UserError(f"{self.out} is a dataset folder: choose another --out")
         if (self.out / RUN_FILE).is_file():
             raise UserError(f"{self.out} holds a finished run: choose another --out, or remove it")
-        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write {self.out} ({error.strerror}): choose another --out") from None
         if not file.is_file():
             (self.out / METRICS_FILE).unlink(missing_ok=True)
             return
@@ -197,7 +211,7 @@ class _State:
             for name, p in self.trained.items():
                 p.data.copy_(stored.get_tensor(f"model.{name}"))
                 self.optimizer.state[p] = {
-                    key: stored.get_tensor(f"{key}.{name}").to("cpu" if key == "step" else p.device)
+                    key: stored.get_tensor(f"{key}.{name}").to(p.device)
                     for key in ("step", "exp_avg", "exp_avg_sq")
                     if f"{key}.{name}" in stored.keys()  # noqa: SIM118 (not a dict)
                 }
@@ -220,7 +234,8 @@ class _State:
 
 def _write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
     aside = path.with_name(f".{path.name}.tmp")
-    save_file({name: t.contiguous() for name, t in tensors.items()}, aside, metadata)
+    # not by save_file, whose own temporary file would stay behind after a kill
+    aside.write_bytes(save({name: t.contiguous() for name, t in tensors.items()}, metadata))
     os.replace(aside, path)
 
 
@@ -234,7 +249,7 @@ def _lasting(part: Any) -> Any:
 def _difference(old: Any, new: Any, place: str) -> str:
     """The first setting in which two descriptions differ."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in old:
+        for key in _lasting(old):
             if _lasting(old[key]) != _lasting(new.get(key)):
                 return _difference(old[key], new.get(key), f"{place}.{key}")
     return f"{place} ({old}, now {new})"
@@ -247,7 +262,9 @@ class _Metrics:
         self.path = out / METRICS_FILE
         if self.path.is_file():  # lines past the saved state will be written again
             lines = [line for line in self.path.read_text("utf-8").splitlines() if _is_past(line, state)]
-            self.path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+            aside = self.path.with_name(f".{self.path.name}.tmp")
+            aside.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+            os.replace(aside, self.path)
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
         self.board = None
         if tensorboard:

@@ -7,27 +7,24 @@ metrics.jsonl                     a line for each step       state.safetensors  
 
 import json
 import os
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from vip5 import __version__
 from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.features import FeatureStore, open_features
-from vip5.items import ItemCodes, Vocabulary, code_words, fit_codes
-from vip5.model import VIP5, ModelConfig, backbone_size, load_backbone, load_model, save_model, start_from
+from vip5.features.store import read_about
+from vip5.items import ItemCodes, Trie, Vocabulary
+from vip5.model import VIP5, load_model, save_model
 from vip5.prompts import FieldTexts, Prompt, PromptCompiler, Samples, collate, load_prompts
 from vip5.prompts.batch import Batch
-from vip5.prompts.samples import SEPARATORS
 from vip5.training.config import RunConfig
-
-RUN_FILE = "run.json"
-_CORPUS_LINES = 300_000  # names, titles and codes in a tokenizer's corpus, repetitions counted, at most about
+from vip5.training.start import RUN_FILE, read_run, start_model
 
 
 @dataclass
@@ -40,14 +37,31 @@ class Run:
     prompts: dict[str, Prompt]
     codes: ItemCodes
     model: VIP5
+    extra_prompts: str | None = None  # the text of a file of prompts of the user's own
+    _compilers: dict[tuple[str, ...], PromptCompiler] = field(default_factory=dict, repr=False)
 
     @property
     def texts(self) -> FieldTexts:
         atomic = self.config.codes.users == "atomic"
         return FieldTexts(self.dataset, self.codes, self.model.config.image_tokens, atomic)
 
+    @cached_property
+    def trie(self) -> Trie:
+        """The trie of the whole catalogue, on the model's device."""
+        return Trie.build(self.codes.targets()).to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
     def compiler(self, ids: list[str]) -> PromptCompiler:
-        """A compiler of the prompts with these ids."""
+        """A compiler of the prompts with these ids; its tables are kept for the next call."""
+        key = tuple(ids)
+        if key not in self._compilers:
+            self._compilers[key] = self._new_compiler(ids)
+        return self._compilers[key]
+
+    def _new_compiler(self, ids: list[str]) -> PromptCompiler:
         for name in ids:
             if name not in self.prompts:
                 raise UserError(f"unknown prompt {name}: there are {', '.join(self.prompts)}")
@@ -69,8 +83,8 @@ class Run:
         save_model(self.model, folder)
         self.codes.vocabulary.save(folder)
         self.codes.save(folder, self.dataset.items["item"])
-        if self.config.prompts.extra:
-            shutil.copyfile(self.config.prompts.extra, folder / "prompts.toml")
+        if self.extra_prompts is not None:
+            (folder / "prompts.toml").write_text(self.extra_prompts, "utf-8")
         write_json(folder / RUN_FILE, self.description())
 
     def description(self) -> dict[str, Any]:
@@ -85,6 +99,7 @@ class Run:
                 "protocol": manifest.protocol,
             },
             "features": None if self.features is None else self.features.fingerprint,
+            "extra_prompts": self.extra_prompts,
             "config": self.config.model_dump(),
         }
 
@@ -97,15 +112,17 @@ class Run:
             raise UserError(
                 f"{folder} is not a finished run ({state}): train it with vip5 train DATASET --out {folder}"
             )
-        about = json.loads((folder / RUN_FILE).read_text("utf-8"))
+        about = read_run(folder)
+        if dataset is None and not Path(about["dataset"]["path"]).is_dir():
+            raise UserError(f"the data set of {folder} is not at {about['dataset']['path']}: name it with --dataset")
         data = open_dataset(dataset or about["dataset"]["path"], about["dataset"]["hash"])
         config = RunConfig.model_validate(about["config"])
         model = load_model(folder, device)
-        store = _features(data, config, model.config.image_tokens)
+        store = _features(data, config, model.config.image_tokens, about["features"])
         if store is not None and store.fingerprint != about["features"]:
             raise UserError(
-                f"the features '{store.name}' of {data.path} are not those of this run (another encoder or other photos): "
-                "encode them again as they were, or train again"
+                f"the features '{store.name}' of {data.path} are not those of this run (another encoder or other "
+                "photos): encode them again as they were, or train again"
             )
         own = folder / "prompts.toml"
         return cls(
@@ -123,19 +140,9 @@ class Run:
         torch.manual_seed(config.seed)
         prompts = load_prompts(config.prompts.extra)
         store = _features(dataset, config, config.model.image_tokens)
-        backbone = config.model.backbone
-        if backbone is not None:
-            codes, model = _from_backbone(config, dataset, store, backbone)
-        else:
-            vocabulary = (
-                Vocabulary.load(config.model.tokenizer)
-                if config.model.tokenizer
-                else _train_vocabulary(config, dataset, prompts)
-            )
-            codes = fit_codes(config.codes.scheme, dataset, vocabulary)
-            size = backbone_size(config.model.size) | {"text_vocab": vocabulary.size}
-            model = VIP5(_model_config(size, config, dataset, codes, store))
-        return cls(config, dataset, store, prompts, codes, model)
+        codes, model = start_model(config, dataset, store, prompts)
+        extra = Path(config.prompts.extra).read_text("utf-8") if config.prompts.extra else None
+        return cls(config, dataset, store, prompts, codes, model, extra)
 
 
 def open_dataset(path: str | Path, expected_hash: str) -> Dataset:
@@ -156,10 +163,12 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(aside, path)
 
 
-def _features(dataset: Dataset, config: RunConfig, image_tokens: int) -> FeatureStore | None:
+def _features(
+    dataset: Dataset, config: RunConfig, image_tokens: int, fingerprint: str | None = None
+) -> FeatureStore | None:
     if image_tokens == 0:
         return None
-    store = open_features(dataset, config.features)
+    store = open_features(dataset, config.features or _features_by(fingerprint, dataset))
     if store is None:
         raise UserError(
             f"{dataset.path} has no photo features: run vip5 data encode {dataset.path} --encoder basic, "
@@ -168,69 +177,10 @@ def _features(dataset: Dataset, config: RunConfig, image_tokens: int) -> Feature
     return store
 
 
-def _model_config(
-    backbone: dict[str, Any], config: RunConfig, dataset: Dataset, codes: ItemCodes, store: FeatureStore | None
-) -> ModelConfig:
-    part = config.model
-    own: dict[str, Any] = {
-        "new_tokens": len(codes.new_tokens),
-        "user_tokens": dataset.n_users if config.codes.users == "atomic" else 0,
-        "dropout": part.dropout,
-        "image_tokens": part.image_tokens,
-        "adapter": part.adapter,
-        "train_word_category": part.train_word_category,
-    }
-    return ModelConfig.model_validate(backbone | own | ({"feature_dim": store.dim} if store else {}))
-
-
-def _from_backbone(
-    config: RunConfig, dataset: Dataset, store: FeatureStore | None, source: str
-) -> tuple[ItemCodes, VIP5]:
-    """On a T5, or on a run of ours (the paper's step two: photos and adapters on a P5), whose codes then go on."""
-    size, weights = load_backbone(source)
-    vocabulary = Vocabulary.load(config.model.tokenizer or source, size["text_vocab"])
-    codes = fit_codes(config.codes.scheme, dataset, vocabulary)
-    if (Path(source) / RUN_FILE).is_file():
-        about = json.loads((Path(source) / RUN_FILE).read_text("utf-8"))
-        scheme = about["config"]["codes"]["scheme"]
-        if about["dataset"]["hash"] != dataset.hash:
-            raise UserError(f"the backbone {source} was trained on another data set: its item codes mean other items")
-        if about["config"]["codes"] != config.codes.model_dump():
-            wanted = " ".join(f"codes.{key}={value}" for key, value in about["config"]["codes"].items())
-            raise UserError(f"the backbone {source} writes items or users in another way: give {wanted}")
-        codes = ItemCodes.load(Path(source), scheme, vocabulary)
-    model = VIP5(_model_config(size, config, dataset, codes, store))
-    own = model.state_dict()
-    added = {n for n in weights if n.startswith("visual.") or ".adapter." in n}  # a backbone's own ones, if they fit
-    if any(n not in own or own[n].shape != weights[n].shape for n in added):
-        weights = {n: w for n, w in weights.items() if n not in added}
-    start_from(model, weights, source)
-    return codes, model
-
-
-def _train_vocabulary(config: RunConfig, dataset: Dataset, prompts: dict[str, Prompt]) -> Vocabulary:
-    """A tokenizer of the prompts' words, the users' names and numbers, and the words of items and training reviews.
-
-    Each counts about as often as training meets it; nothing of a held-out interaction is read."""
-    history = dataset.history("train")
-    thin = max(1.0, 3 * len(history.values) / _CORPUS_LINES)
-
-    def often(texts: list[Any], counts: np.ndarray) -> list[str]:
-        kept = np.ceil(counts / thin).astype(int)
-        return [" ".join([str(text)] * n) for text, n in zip(texts, kept, strict=True) if text and n]
-
-    users, items = dataset.users, dataset.items
-    of_user = history.lengths
-    of_item = np.bincount(history.values, minlength=dataset.n_items)
-    lines = often([f"user_{n}" for n in range(1, len(users) + 1)], of_user)
-    lines += often(users["name"].fill_null(users["user"]).to_list(), of_user)
-    lines += often(items["title"].fill_null(items["item"]).to_list(), of_item)
-    words = code_words(config.codes.scheme, dataset)
-    lines += often([None if w.startswith("<") else w for w in words], of_item)
-    reviews = dataset.reviews.filter(dataset.reviews["split"] == "train")
-    for column in ("headline", "feature", "explanation"):
-        lines += reviews[column].drop_nulls().to_list()
-    wording = [" ".join(s for s in f"{p.input} {p.target}".split() if "{" not in s) for p in prompts.values()]
-    for text in (*wording, "item_ yes no", *SEPARATORS * 20):
-        lines += [" ".join([text] * 100)] * max(1, len(users) // 100)
-    return Vocabulary.train(lines, config.model.tokenizer_size)
+def _features_by(fingerprint: str | None, dataset: Dataset) -> str | None:
+    """The name of the features with this fingerprint: those of other encoders may have come beside a run's own."""
+    for folder in sorted((dataset.path / "features").glob("[!.]*")):
+        about = read_about(folder)
+        if about is not None and about["fingerprint"] == fingerprint:
+            return folder.name
+    return None

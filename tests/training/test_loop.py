@@ -1,0 +1,273 @@
+"""Training that is killed, stopped, watched, moved, and refused."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vip5.errors import UserError
+from vip5.evaluation.predict import next_items
+from vip5.training import Run, load_config, loop, train
+from vip5.training.config import OptimPart
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums in the same order as in the processes that the tests start."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def lines(folder: Path) -> list[dict]:
+    file = folder / "metrics.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def start(data: Path, out: Path, settings: list[str]) -> subprocess.Popen:
+    """`vip5 train` in a process of its own, as a user types it."""
+    words = ["train", data, *settings, "run.save_seconds=0", "--out", out, "--device", "cpu"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "vip5.cli.main", *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def send(process: subprocess.Popen, out: Path, number: int, after: int = 4) -> tuple[int, str]:
+    """A signal after some steps; exit code and what was said."""
+    until = time.monotonic() + 120
+    file = out / "metrics.jsonl"
+    while not (file.is_file() and file.read_text().count("\n") >= after):
+        assert process.poll() is None and time.monotonic() < until, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(number)
+    return process.wait(60), process.communicate()[1]
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    a, b = (load_file(folder / "model.safetensors") for folder in (one, other))
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def refusal(call, *args, **kwargs) -> str:
+    with pytest.raises(UserError) as error:
+        call(*args, **kwargs)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_killed_and_gone_on_with(tiny_data, tiny_settings, tiny_run, tmp_path):
+    """kill -9 in the middle of `vip5 train`, then the same command: the same bytes, and each step once."""
+    out = tmp_path / "run"
+    assert send(start(tiny_data.path, out, tiny_settings), out, signal.SIGKILL)[0] == -signal.SIGKILL
+    assert (out / "state.safetensors").is_file() and not (out / "run.json").exists()
+    assert "its training is not finished" in refusal(Run.load, out)
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 99, "lo')  # as a kill in the middle of a line leaves it
+    again = start(tiny_data.path, out, tiny_settings)
+    _, said = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    assert same_weights(out, tiny_run)
+    assert lines(out) == lines(tiny_run)
+    steps = [line["step"] for line in lines(out)]
+    assert steps == list(range(1, len(steps) + 1))
+    assert {path.name for path in out.iterdir()} == {path.name for path in tiny_run.iterdir()}  # no state left over
+
+
+def test_ctrl_c(tiny_data, tiny_settings, tiny_run, tmp_path):
+    """One line, exit code 130, no traceback; and it goes on."""
+    out = tmp_path / "run"
+    code, said = send(start(tiny_data.path, out, tiny_settings), out, signal.SIGINT)
+    assert code == 130, said
+    assert "Traceback" not in said and "Error" not in said
+    assert [line for line in said.splitlines() if line.strip()][-1].strip() == "stopped"
+    train(Run.new(load_config("nano", None, [*tiny_settings, "run.save_seconds=5"]), tiny_data), out, quiet=True)
+    assert same_weights(out, tiny_run) and lines(out) == lines(tiny_run)
+
+
+QUICK = ["samples.next=1", "samples.next_yes_no=0", "samples.yes_no=0", "samples.choice=0", "samples.explain=0",
+         "optim.epochs=3", "optim.batch_size=8", "run.validate_epochs=1", "run.save_seconds=0"]  # fmt: skip
+
+
+def test_stopped_at_any_writing(tiny_data, tiny_settings, tmp_path, monkeypatch):
+    """Stopped between any two files that are written, in an epoch or around a validation: the same end."""
+    config = load_config("nano", None, [*tiny_settings, *QUICK])
+    score_of = {1: 0.1, 2: 0.3, 3: 0.2}  # the second epoch is best
+    write = loop._write
+
+    def run_it(out: Path, writing=write) -> None:
+        def validate(run: Run) -> dict[str, float]:
+            return {"x": score_of[lines(out)[-1]["epoch"]]}
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "_write", writing)
+            train(Run.new(config, tiny_data), out, validate=validate, quiet=True)
+
+    written: list[str] = []
+    run_it(tmp_path / "whole", lambda *args: written.append(args[1].name) or write(*args))
+    best = [n for n, name in enumerate(written) if name == loop.BEST_FILE]
+    assert len(best) == 2
+    for stop in {1, *best, *(n + 1 for n in best)}:
+        out, count = tmp_path / str(stop), iter(range(1000))
+
+        def writing(*args, count=count, stop=stop) -> None:
+            if next(count) == stop:
+                raise KeyboardInterrupt
+            write(*args)
+
+        with pytest.raises(KeyboardInterrupt):
+            run_it(out, writing)
+        run_it(out)
+        assert same_weights(out, tmp_path / "whole"), stop
+        assert lines(out) == lines(tmp_path / "whole"), stop
+
+
+def test_validation_keeps_the_best(tiny_data, tiny_settings, tmp_path):
+    config = load_config("nano", None, [*tiny_settings, *QUICK])
+    kept = {}
+
+    def validate(run: Run) -> dict[str, float]:
+        assert not run.model.training
+        kept[len(kept) + 1] = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+        return {"x": [0.1, 0.4, 0.2][len(kept) - 1], "y": 1.0}
+
+    summary = train(Run.new(config, tiny_data), tmp_path / "run", validate=validate, quiet=True)
+    assert summary["best_epoch"] == 2 and len(kept) == 3
+    stored = load_file(tmp_path / "run/model.safetensors")
+    assert all(torch.equal(stored[name], weight) for name, weight in kept[2].items())
+    assert any(not torch.equal(stored[name], weight) for name, weight in kept[3].items())
+    scored = [line for line in lines(tmp_path / "run") if "validation/x" in line]
+    assert [(line["epoch"], line["validation/x"]) for line in scored] == [(1, 0.1), (2, 0.4), (3, 0.2)]
+
+
+def test_what_is_left_of_a_run(tiny_run, tiny_data):
+    wanted = {"config.json", "model.safetensors", "tokenizer.json", "codes.parquet", "run.json", "metrics.jsonl"}
+    assert {path.name for path in tiny_run.iterdir()} == {*wanted, "summary.json"}
+    about = json.loads((tiny_run / "run.json").read_text())
+    assert about["dataset"]["hash"] == tiny_data.hash and about["dataset"]["protocol"] == "clean"
+    every = lines(tiny_run)
+    assert all({"step", "epoch", "loss", "lr", "gradient_norm", "progress"} <= line.keys() for line in every)
+    assert every[-1]["loss"] < every[0]["loss"]
+    assert json.loads((tiny_run / "summary.json").read_text())["steps"] == len(every)
+
+
+def test_a_finished_run_is_not_trained_over(tiny_run, tiny_data, tiny_settings):
+    before = {path.name: path.stat().st_mtime_ns for path in tiny_run.iterdir()}
+    run = Run.new(load_config("nano", None, tiny_settings), tiny_data)
+    assert "holds a finished run" in refusal(train, run, tiny_run, quiet=True)
+    assert before == {path.name: path.stat().st_mtime_ns for path in tiny_run.iterdir()}
+
+
+@pytest.fixture
+def unfinished(tiny_data, tiny_settings, tmp_path, monkeypatch) -> Path:
+    """A run stopped after two steps."""
+    out, write, left = tmp_path / "unfinished", loop._write, [2]
+
+    def stopping(*args):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        write(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "_write", stopping)
+        train(Run.new(load_config("nano", None, [*tiny_settings, "run.save_seconds=0"]), tiny_data), out, quiet=True)
+    assert (out / "state.safetensors").is_file()
+    return out
+
+
+def test_other_settings_are_refused_by_name(unfinished, tiny_data, tiny_settings):
+    def said(*overrides: str) -> str:
+        config = load_config("nano", None, [*tiny_settings, *overrides])
+        return refusal(train, Run.new(config, tiny_data), unfinished, quiet=True)
+
+    assert "optim.lr (0.003, now 0.001)" in said("optim.lr=1e-3")
+    assert "seed (0, now 5)" in said("seed=5")
+    assert "samples.last_positions" in said("samples.last_positions=2")
+    assert "prompts.train" in said("prompts.train=['A-1']")
+    assert "model.dropout" in said("model.dropout=0.2")
+    assert len(lines(unfinished)) > 1  # nothing was taken away
+
+
+def test_an_output_that_cannot_be(tiny_data, tiny_settings, tmp_path):
+    (tmp_path / "file").write_text("")
+    run = Run.new(load_config("nano", None, tiny_settings), tiny_data)
+    for out in (tmp_path / "file", tmp_path / "file/run"):
+        assert "choose another --out" in refusal(train, run, out, quiet=True)
+
+
+def test_no_sample_to_train_on(tiny_data, tiny_settings, tmp_path):
+    run = Run.new(load_config("nano", None, [*tiny_settings, *QUICK, "samples.next=0"]), tiny_data)
+    assert "no training sample" in refusal(train, run, tmp_path / "run", quiet=True)
+    run = Run.new(load_config("nano", None, [*tiny_settings, "prompts.train=['A-99']"]), tiny_data)
+    assert "unknown prompt A-99" in refusal(train, run, tmp_path / "run", quiet=True)
+
+
+def test_loads_by_path_alone_and_where_the_data_moved(tiny_data, tiny_run, tmp_path, monkeypatch):
+    def answer(run: Run) -> np.ndarray:
+        return next_items(run, "A-3", np.arange(5), run.dataset.history("test"), 5).items
+
+    monkeypatch.chdir(tmp_path)
+    there = answer(Run.load(os.path.relpath(tiny_run)))
+    shutil.copytree(tiny_data.path, tmp_path / "moved")
+    shutil.copytree(tiny_run, tmp_path / "run")
+    about = json.loads((tmp_path / "run/run.json").read_text())
+    about["dataset"]["path"] = str(tmp_path / "gone")
+    (tmp_path / "run/run.json").write_text(json.dumps(about))
+    assert (answer(Run.load("run", "moved")) == there).all()
+    assert "--dataset" in refusal(Run.load, "run")
+    manifest = json.loads((tmp_path / "moved/manifest.json").read_text())
+    (tmp_path / "moved/manifest.json").write_text(json.dumps(manifest | {"hash": "0" * 64}))
+    said = refusal(Run.load, "run", "moved")
+    assert "not the data set of this run" in said and tiny_data.hash[:12] in said and "000000000000" in said
+
+
+def test_features_of_another_encoder(tiny_data, tiny_run, tmp_path):
+    """Others that came beside a run's own do not matter; others in their place are refused."""
+    shutil.copytree(tiny_data.path, tmp_path / "data")
+    other = tmp_path / "data/features/another"
+    shutil.copytree(tmp_path / "data/features/basic", other)
+    about = json.loads((other / "store.json").read_text())
+    (other / "store.json").write_text(json.dumps(about | {"fingerprint": "another"}))
+    run = Run.load(tiny_run, tmp_path / "data")
+    assert run.features is not None and run.features.name == "basic"
+    shutil.rmtree(tmp_path / "data/features/basic")
+    assert "not those of this run" in refusal(Run.load, tiny_run, tmp_path / "data")
+
+
+def test_tensorboard(tiny_data, tiny_settings, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = load_config("nano", None, [*tiny_settings, *QUICK, "optim.epochs=1", "run.tensorboard=true"])
+    train(Run.new(config, tiny_data), tmp_path, validate=lambda run: {"x": 0.5}, quiet=True)
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    stepped = [line for line in lines(tmp_path) if "loss" in line]
+    shown = board.Scalars("loss")
+    assert [point.step for point in shown] == [line["step"] for line in stepped]
+    assert [point.value for point in shown] == pytest.approx([line["loss"] for line in stepped])
+    assert "validation/x" in board.Tags()["scalars"]
+
+
+def test_schedule():
+    """Linear up over the warm-up, linear down to 0."""
+    half = [loop.schedule(p, OptimPart(warmup=0.2)) for p in (0, 0.1, 0.2, 0.6, 1.0)]
+    assert half == pytest.approx([0, 0.5, 1, 0.5, 0])
+    assert loop.schedule(0, OptimPart(warmup=0)) == 1
+
+
+def test_a_device_that_is_not_there():
+    assert loop.best_device("cpu") == "cpu"
+    for name in ("cuda:99", "abacus", "cpu:x"):
+        assert "--device" in refusal(loop.best_device, name)
