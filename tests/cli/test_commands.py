@@ -152,6 +152,7 @@ def test_mistakes_are_one_line(refused, tiny_run, tiny_data, tiny_settings, user
     assert "stands twice" in refused("rank", run, "--user", user, "--candidates", f"{items[0]},{items[0]}")
     assert "no candidates" in refused("rank", run, "--user", user, "--candidates", " , ")
     assert "out of range" in refused("explain", run, "--user", user, "--item", items[0], "--stars", -1)
+    assert "at least 10" in refused("evaluate", run, "--beams", 1)
     assert "is not evaluated" in refused("evaluate", run, "--prompts", "B-1")
     assert "no device 'abacus'" in refused("recommend", run, "--user", user, "--device", "abacus")
     assert "no device" in refused("train", data, *tiny_settings, "--out", tmp_path / "run", "--device", "abacus")
@@ -219,5 +220,5 @@ def test_device_defaults_to_what_is_at_hand(vip5, tiny_run, user):
 
 def test_results_that_cannot_be_written(refused, tiny_run, tmp_path):
     (tmp_path / "file").write_text("")
-    words = ["evaluate", tiny_run, "--prompts", "A-3", "--beams", 1, "--json", tmp_path / "file/results.json"]
+    words = ["evaluate", tiny_run, "--prompts", "A-3", "--beams", 10, "--json", tmp_path / "file/results.json"]
     assert "results.json" in refused(*words)
