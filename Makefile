@@ -1,16 +1,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-long lint setup results clean
+.PHONY: quickstart test lint setup results clean
 
 quickstart: setup  ## the main job, end to end, on a generated shop
 	$(BIN)/vip5 quickstart
 
 test: lint  ## tests, lint and types
 	$(BIN)/pytest
-
-test-long: setup  ## the tests that take minutes
-	$(BIN)/pytest -m long
 
 lint: setup
 	$(BIN)/ruff check .

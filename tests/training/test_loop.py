@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from vip5.errors import UserError
 from vip5.evaluation.predict import next_items
-from vip5.training import Run, load_config, loop, train
+from vip5.training import Run, load_config, loop, state, train
 from vip5.training.config import OptimPart
 
 
@@ -103,19 +103,19 @@ def test_stopped_at_any_writing(tiny_data, tiny_settings, tmp_path, monkeypatch)
     """Stopped between any two files that are written, in an epoch or around a validation: the same end."""
     config = load_config("nano", None, [*tiny_settings, *QUICK])
     score_of = {1: 0.1, 2: 0.3, 3: 0.2}  # the second epoch is best
-    write = loop._write
+    write = state._write
 
     def run_it(out: Path, writing=write) -> None:
         def validate(run: Run) -> dict[str, float]:
             return {"x": score_of[lines(out)[-1]["epoch"]]}
 
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "_write", writing)
+            patch.setattr(state, "_write", writing)
             train(Run.new(config, tiny_data), out, validate=validate, quiet=True)
 
     written: list[str] = []
     run_it(tmp_path / "whole", lambda *args: written.append(args[1].name) or write(*args))
-    best = [n for n, name in enumerate(written) if name == loop.BEST_FILE]
+    best = [n for n, name in enumerate(written) if name == state.BEST_FILE]
     assert len(best) == 2
     for stop in {1, *best, *(n + 1 for n in best)}:
         out, count = tmp_path / str(stop), iter(range(1000))
@@ -171,7 +171,7 @@ def test_a_finished_run_is_not_trained_over(tiny_run, tiny_data, tiny_settings):
 @pytest.fixture
 def unfinished(tiny_data, tiny_settings, tmp_path, monkeypatch) -> Path:
     """A run stopped after two steps."""
-    out, write, left = tmp_path / "unfinished", loop._write, [2]
+    out, write, left = tmp_path / "unfinished", state._write, [2]
 
     def stopping(*args):
         left[0] -= 1
@@ -180,7 +180,7 @@ def unfinished(tiny_data, tiny_settings, tmp_path, monkeypatch) -> Path:
         write(*args)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, "_write", stopping)
+        patch.setattr(state, "_write", stopping)
         train(Run.new(load_config("nano", None, [*tiny_settings, "run.save_seconds=0"]), tiny_data), out, quiet=True)
     assert (out / "state.safetensors").is_file()
     return out

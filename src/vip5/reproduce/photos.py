@@ -19,7 +19,7 @@ from vip5.evaluation.intervals import estimate, paired_difference
 from vip5.evaluation.ranking import ranking_metrics
 from vip5.evaluation.results import Result
 from vip5.training import Run, load_config, train
-from vip5.training.loop import METRICS_FILE
+from vip5.training.state import METRICS_FILE
 
 WITH, WITHOUT = "VIP5", "VIP5 without photos"
 FOLDERS = {WITH: "with-photos", WITHOUT: "without-photos"}

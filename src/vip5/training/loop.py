@@ -1,7 +1,5 @@
 """The training loop: seeded step by step, so that a run that was killed goes on exactly where it was."""
 
-import json
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,18 +10,16 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import safe_open
-from safetensors.torch import save
 
 from vip5.errors import UserError
 from vip5.prompts.templates import TASKS
 from vip5.training.batches import assemble, plan
 from vip5.training.config import OptimPart
 from vip5.training.draw import SampleDrawer
+from vip5.training.metrics import Metrics
 from vip5.training.run import Run, write_json
-from vip5.training.start import RUN_FILE
+from vip5.training.state import METRICS_FILE, STATE_FILE, State
 
-STATE_FILE, METRICS_FILE, BEST_FILE = "state.safetensors", "metrics.jsonl", ".best.safetensors"
 Validate = Callable[[Run], dict[str, float]]  # the first metric decides; higher is better
 
 
@@ -69,9 +65,9 @@ def train(
     task_of = np.array([TASKS.index(prompt.task) for prompt in compiler.prompts])
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = _optimizer(model, config.optim)
-    state = _State(run, optimizer, out)
+    state = State(run, optimizer, out)
     state.resume()
-    metrics = _Metrics(out, state, config.run.tensorboard)
+    metrics = Metrics(out, state, config.run.tensorboard)
     every = config.run.validate_epochs
     bf16 = use_bf16(config.optim.precision, device)
     progress = Progress(
@@ -156,157 +152,3 @@ def _optimizer(model: torch.nn.Module, settings: OptimPart) -> torch.optim.AdamW
     )
     groups = [{"params": p, "weight_decay": decay, "factor": factor} for p, factor, decay in kinds if p]
     return torch.optim.AdamW(groups, lr=settings.lr, fused=True)
-
-
-class _State:
-    """Where a run is: step, epoch, batch, trained weights, the optimiser's moments. One file, replaced whole."""
-
-    def __init__(self, run: Run, optimizer: torch.optim.Optimizer, out: Path):
-        self.run, self.optimizer, self.out = run, optimizer, out
-        self.trained = {name: p for name, p in run.model.named_parameters() if p.requires_grad}
-        self.step, self.epoch, self.batch = 0, 0, 0
-        self.best, self.best_epoch = float("-inf"), 0
-        self._saved = time.monotonic()
-
-    def _about(self) -> dict[str, Any]:
-        numbers = {"step": self.step, "epoch": self.epoch, "batch": self.batch}
-        return {**numbers, "best": self.best, "best_epoch": self.best_epoch, "run": self.run.description()}
-
-    def save(self) -> None:
-        tensors = {f"model.{name}": p.detach() for name, p in self.trained.items()}
-        for name, p in self.trained.items():
-            for key, value in self.optimizer.state.get(p, {}).items():
-                tensors[f"{key}.{name}"] = value
-        _write(tensors, self.out / STATE_FILE, {"about": json.dumps(self._about())})
-        self._saved = time.monotonic()
-
-    def save_if_due(self, seconds: float) -> None:
-        if time.monotonic() - self._saved >= seconds:
-            self.save()
-
-    def resume(self) -> None:
-        """Take up the state in the run folder, if there is one."""
-        file = self.out / STATE_FILE
-        if (self.out / "manifest.json").is_file():
-            raise UserError(f"{self.out} is a dataset folder: choose another --out")
-        if (self.out / RUN_FILE).is_file():
-            raise UserError(f"{self.out} holds a finished run: choose another --out, or remove it")
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write {self.out} ({error.strerror}): choose another --out") from None
-        if not file.is_file():
-            (self.out / METRICS_FILE).unlink(missing_ok=True)
-            return
-        with safe_open(file, "pt") as stored:
-            about = json.loads(stored.metadata()["about"])
-            now = json.loads(json.dumps(self.run.description()))
-            for key in ("config", "dataset", "features"):
-                if _lasting(about["run"][key]) != _lasting(now[key]):
-                    other = _difference(about["run"][key], now[key], key)
-                    raise UserError(
-                        f"{self.out} holds an unfinished run with another {other}: "
-                        "give the same settings to go on, or remove the folder"
-                    )
-            for name, p in self.trained.items():
-                p.data.copy_(stored.get_tensor(f"model.{name}"))
-                self.optimizer.state[p] = {
-                    key: stored.get_tensor(f"{key}.{name}").to(p.device)
-                    for key in ("step", "exp_avg", "exp_avg_sq")
-                    if f"{key}.{name}" in stored.keys()  # noqa: SIM118 (not a dict)
-                }
-        self.step, self.epoch, self.batch = about["step"], about["epoch"], about["batch"]
-        self.best, self.best_epoch = about["best"], about["best_epoch"]
-
-    def keep_if_best(self, score: float) -> None:
-        if score > self.best:
-            self.best, self.best_epoch = score, self.epoch
-            _write({name: p.detach() for name, p in self.trained.items()}, self.out / BEST_FILE, {})
-        self.save()
-
-    def take_best(self) -> None:
-        """End with the weights that scored best, where any were scored."""
-        if self.best_epoch:
-            with safe_open(self.out / BEST_FILE, "pt") as stored:
-                for name, p in self.trained.items():
-                    p.data.copy_(stored.get_tensor(name))
-
-
-def _write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    aside = path.with_name(f".{path.name}.tmp")
-    # not by save_file, whose own temporary file would stay behind after a kill
-    aside.write_bytes(save({name: t.contiguous() for name, t in tensors.items()}, metadata))
-    os.replace(aside, path)
-
-
-def _lasting(part: Any) -> Any:
-    """A description without what may change between two parts of the same run."""
-    if isinstance(part, dict):
-        return {key: value for key, value in part.items() if key not in ("path", "run")}
-    return part
-
-
-def _difference(old: Any, new: Any, place: str) -> str:
-    """The first setting in which two descriptions differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in _lasting(old):
-            if _lasting(old[key]) != _lasting(new.get(key)):
-                return _difference(old[key], new.get(key), f"{place}.{key}")
-    return f"{place} ({old}, now {new})"
-
-
-class _Metrics:
-    """metrics.jsonl, a line a step, and TensorBoard if wanted."""
-
-    def __init__(self, out: Path, state: _State, tensorboard: bool):
-        self.path = out / METRICS_FILE
-        if self.path.is_file():  # lines past the saved state will be written again
-            lines = [line for line in self.path.read_text("utf-8").splitlines() if _is_past(line, state)]
-            aside = self.path.with_name(f".{self.path.name}.tmp")
-            aside.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-            os.replace(aside, self.path)
-        self.file = self.path.open("a", encoding="utf-8", buffering=1)
-        self.board = None
-        if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise UserError("run.tensorboard needs the extra: pip install 'vip5[tensorboard]'") from None
-            self.board = SummaryWriter(str(out / "tensorboard"), purge_step=state.step + 1)
-
-    def __enter__(self) -> "_Metrics":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-        if self.board:
-            self.board.close()
-
-    def write(
-        self, state: _State, losses: torch.Tensor, tasks: np.ndarray, about: dict[str, float]
-    ) -> dict[str, float]:
-        values = losses.cpu().numpy()
-        line = {"step": state.step, "epoch": state.epoch + 1, "loss": float(values.mean())}
-        line |= {f"loss/{TASKS[t]}": float(values[tasks == t].mean()) for t in np.unique(tasks)}
-        return self._put(line | about)
-
-    def write_scores(self, state: _State, scores: dict[str, float]) -> None:
-        self._put({"step": state.step, "epoch": state.epoch} | {f"validation/{k}": v for k, v in scores.items()})
-
-    def _put(self, line: dict[str, float]) -> dict[str, float]:
-        self.file.write(json.dumps(line) + "\n")
-        if self.board:
-            for key, value in line.items():
-                if key not in ("step", "epoch"):
-                    self.board.add_scalar(key, value, line["step"])
-        return line
-
-
-def _is_past(line: str, state: _State) -> bool:
-    """Whether a line of the metrics came before the state was saved; validation comes after an epoch's last step."""
-    try:
-        about = json.loads(line)
-    except ValueError:  # cut short by a kill
-        return False
-    validated = "loss" not in about
-    return about["step"] < state.step or (about["step"] == state.step and not (validated and state.batch))

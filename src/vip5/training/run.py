@@ -5,6 +5,7 @@ tokenizer.json, codes.parquet     how text and items read    prompts.toml   prom
 metrics.jsonl                     a line for each step       state.safetensors   to resume from; gone when finished
 """
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -99,6 +100,7 @@ class Run:
                 "protocol": manifest.protocol,
             },
             "features": None if self.features is None else self.features.fingerprint,
+            "tokenizer": hashlib.blake2b(self.codes.vocabulary.tokenizer.to_str().encode(), digest_size=16).hexdigest(),
             "extra_prompts": self.extra_prompts,
             "config": self.config.model_dump(),
         }

@@ -1,0 +1,114 @@
+"""Where a run is: saved so that it goes on exactly, whatever stops it."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from vip5.errors import UserError
+from vip5.training.run import Run
+from vip5.training.start import RUN_FILE
+
+STATE_FILE, BEST_FILE, METRICS_FILE = "state.safetensors", ".best.safetensors", "metrics.jsonl"
+
+
+class State:
+    """Where a run is: step, epoch, batch, trained weights, the optimiser's moments. One file, replaced whole."""
+
+    def __init__(self, run: Run, optimizer: torch.optim.Optimizer, out: Path):
+        self.run, self.optimizer, self.out = run, optimizer, out
+        self.trained = {name: p for name, p in run.model.named_parameters() if p.requires_grad}
+        self.step, self.epoch, self.batch = 0, 0, 0
+        self.best, self.best_epoch = float("-inf"), 0
+        self._saved = time.monotonic()
+
+    def _about(self) -> dict[str, Any]:
+        numbers = {"step": self.step, "epoch": self.epoch, "batch": self.batch}
+        return {**numbers, "best": self.best, "best_epoch": self.best_epoch, "run": self.run.description()}
+
+    def save(self) -> None:
+        tensors = {f"model.{name}": p.detach() for name, p in self.trained.items()}
+        for name, p in self.trained.items():
+            for key, value in self.optimizer.state.get(p, {}).items():
+                tensors[f"{key}.{name}"] = value
+        _write(tensors, self.out / STATE_FILE, {"about": json.dumps(self._about())})
+        self._saved = time.monotonic()
+
+    def save_if_due(self, seconds: float) -> None:
+        if time.monotonic() - self._saved >= seconds:
+            self.save()
+
+    def resume(self) -> None:
+        """Take up the state in the run folder, if there is one."""
+        file = self.out / STATE_FILE
+        if (self.out / "manifest.json").is_file():
+            raise UserError(f"{self.out} is a dataset folder: choose another --out")
+        if (self.out / RUN_FILE).is_file():
+            raise UserError(f"{self.out} holds a finished run: choose another --out, or remove it")
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write {self.out} ({error.strerror}): choose another --out") from None
+        if not file.is_file():
+            (self.out / METRICS_FILE).unlink(missing_ok=True)
+            return
+        with safe_open(file, "pt") as stored:
+            about = json.loads(stored.metadata()["about"])
+            now = json.loads(json.dumps(self.run.description()))
+            for key in ("config", "dataset", "features", "tokenizer", "extra_prompts"):
+                if _lasting(about["run"][key]) != _lasting(now[key]):
+                    other = _difference(about["run"][key], now[key], key)
+                    raise UserError(
+                        f"{self.out} holds an unfinished run with another {other}: "
+                        "give the same settings to go on, or remove the folder"
+                    )
+            for name, p in self.trained.items():
+                p.data.copy_(stored.get_tensor(f"model.{name}"))
+                self.optimizer.state[p] = {
+                    key: stored.get_tensor(f"{key}.{name}").to(p.device)
+                    for key in ("step", "exp_avg", "exp_avg_sq")
+                    if f"{key}.{name}" in stored.keys()  # noqa: SIM118 (not a dict)
+                }
+        self.step, self.epoch, self.batch = about["step"], about["epoch"], about["batch"]
+        self.best, self.best_epoch = about["best"], about["best_epoch"]
+
+    def keep_if_best(self, score: float) -> None:
+        if score > self.best:
+            self.best, self.best_epoch = score, self.epoch
+            _write({name: p.detach() for name, p in self.trained.items()}, self.out / BEST_FILE, {})
+        self.save()
+
+    def take_best(self) -> None:
+        """End with the weights that scored best, where any were scored."""
+        if self.best_epoch:
+            with safe_open(self.out / BEST_FILE, "pt") as stored:
+                for name, p in self.trained.items():
+                    p.data.copy_(stored.get_tensor(name))
+
+
+def _write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+    aside = path.with_name(f".{path.name}.tmp")
+    # not by save_file, whose own temporary file would stay behind after a kill
+    aside.write_bytes(save({name: t.contiguous() for name, t in tensors.items()}, metadata))
+    os.replace(aside, path)
+
+
+def _lasting(part: Any) -> Any:
+    """A description without what may change between two parts of the same run."""
+    if isinstance(part, dict):
+        return {key: value for key, value in part.items() if key not in ("path", "run")}
+    return part
+
+
+def _difference(old: Any, new: Any, place: str) -> str:
+    """The first setting in which two descriptions differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in _lasting(old):
+            if _lasting(old[key]) != _lasting(new.get(key)):
+                return _difference(old[key], new.get(key), f"{place}.{key}")
+    return f"{place} ({old}, now {new})"
