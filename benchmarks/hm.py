@@ -13,7 +13,7 @@ from vip5.features.encode import encode
 from vip5.features.encoders import load_encoder
 from vip5.reproduce.photos import BEAMS, with_and_without_photos
 
-OVERRIDES = ["optim.epochs=12"]
+OVERRIDES = ["optim.epochs=8"]
 
 if __name__ == "__main__":
     source, encoder = Path(sys.argv[1]), sys.argv[2]
