@@ -13,7 +13,7 @@ from vip5.features.encode import encode
 from vip5.features.encoders import load_encoder
 from vip5.reproduce.photos import BEAMS, with_and_without_photos
 
-OVERRIDES = ["optim.epochs=8"]
+OVERRIDES = ["optim.epochs=6", "model.dropout=0.1", "run.validate_epochs=1"]
 
 if __name__ == "__main__":
     source, encoder = Path(sys.argv[1]), sys.argv[2]
