@@ -1,6 +1,7 @@
-"""Fill in the README's tables of results: `make results`.
+"""Fill in the tables of results in README.md and benchmarks/RESULTS.md: `make results`.
 
-What stands between `<!-- results:NAME -->` and `<!-- /results -->` is made from `benchmarks/results/NAME.json`.
+What stands between `<!-- results:NAME -->` and `<!-- /results -->` is made from `benchmarks/results/NAME.json`; the
+name `summary` stands for one table of them all.
 """
 
 import re
@@ -8,12 +9,14 @@ import sys
 from pathlib import Path
 
 from vip5.errors import UserError
-from vip5.evaluation.results import Results, markdown, write_whole
+from vip5.evaluation.results import Result, Results, markdown, write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "RESULTS.md")
 MARKED = re.compile(r"(<!-- results:(?P<name>[\w-]+) -->\n)(?P<table>.*?)(<!-- /results -->)", re.DOTALL)
+SUMMARY = ("quickstart", "beauty", "hm")
+SHOWN = (("A-3", "HR@10"), ("A-3", "NDCG@10"), ("B-5", "HR@10"), ("B-5", "NDCG@10"), ("C-3", "ROUGE-L"))
 
 
 def filled(text: str, folder: Path = RESULTS) -> str:
@@ -24,20 +27,55 @@ def filled(text: str, folder: Path = RESULTS) -> str:
             f"the markers do not pair ({opened} open, {closed} close): write `<!-- results:NAME -->` and "
             "`<!-- /results -->`, each on a line of its own"
         )
-    return MARKED.sub(lambda m: m[1] + markdown(Results.load(folder / f"{m['name']}.json")) + m[4], text)
+
+    def table(name: str) -> str:
+        return summary(folder) if name == "summary" else markdown(Results.load(folder / f"{name}.json"))
+
+    return MARKED.sub(lambda m: m[1] + table(m["name"]) + m[4], text)
+
+
+def summary(folder: Path) -> str:
+    """The main metrics of the main prompts of every stored result: VIP5, VIP5 without photos, the baseline."""
+    lines = [
+        "| data | task | metric | VIP5 | without photos | simplest baseline |",
+        "| --- | --- | --- | ---: | ---: | ---: |",
+    ]
+    for name in SUMMARY:
+        results = Results.load(folder / f"{name}.json").results
+        for prompt, metric in SHOWN:
+            found = [r for r in results if (r.prompt, r.metric) == (prompt, metric)]
+            own = next((r for r in found if r.model == "VIP5" and r.baseline != "VIP5 without photos"), None)
+            if own is None:
+                continue
+            without = next((r for r in found if r.model == "VIP5 without photos"), None)
+            numbers = (
+                _number(own, own.value, own.low, own.high),
+                _number(without, without.value, without.low, without.high) if without else "",
+                _number(own, own.baseline_value, own.baseline_low, own.baseline_high),
+            )
+            lines.append(f"| {own.dataset} | {own.task}, {prompt} | {metric} | {' | '.join(numbers)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _number(r: Result, value: float | None, low: float | None, high: float | None) -> str:
+    """A value with its interval, as the literature prints it."""
+    form = "{:.2f}" if r.task == "explanation" else "{:.4f}"
+    value, low, high = (form.format(x).removeprefix("0") if x is not None else "" for x in (value, low, high))
+    return f"{value} [{low}, {high}]"
 
 
 def main() -> int:
-    """Rewrite the README where its tables are out of date."""
-    try:
-        text = README.read_text(encoding="utf-8")
-        new = filled(text)
-    except (OSError, UserError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
-    if new != text:
-        write_whole(README, new)
-    print(f"{README.name}: {len(MARKED.findall(new))} tables, {'rewritten' if new != text else 'up to date'}")
+    """Rewrite the pages whose tables are out of date."""
+    for page in PAGES:
+        try:
+            text = page.read_text(encoding="utf-8")
+            new = filled(text)
+        except (OSError, UserError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        if new != text:
+            write_whole(page, new)
+        print(f"{page.name}: {len(MARKED.findall(new))} tables, {'rewritten' if new != text else 'up to date'}")
     return 0
 
 
