@@ -80,7 +80,7 @@ def _train_both(folders: dict[str, Path], dataset: Dataset, overrides: list[str]
             for job in done:
                 job.result()
             for out, bar in jobs.values():
-                if line := _last_line(out / METRICS_FILE):
+                if line := _last_step(out / METRICS_FILE):
                     progress.update(bar, completed=line["progress"], loss=f"loss {line['loss']:.2f}")
 
 
@@ -91,13 +91,13 @@ def _train_one(dataset: Path, out: Path, overrides: list[str], device: str) -> N
     train(Run.new(config, Dataset(dataset)), out, device, score, quiet=True)
 
 
-def _last_line(file: Path) -> dict[str, float] | None:
-    """The newest whole line of a metrics file that is being written."""
+def _last_step(file: Path) -> dict[str, float] | None:
+    """The newest whole line of a step in a metrics file that is being written; validation has lines of its own."""
     try:
         with file.open("rb") as stream:
             stream.seek(max(0, file.stat().st_size - 2000))
-            lines = stream.read().split(b"\n")
-        return json.loads(lines[-2]) if len(lines) > 1 else None
+            whole = stream.read().split(b"\n")[:-1]
+        return next((json.loads(line) for line in reversed(whole) if b'"progress"' in line), None)
     except (OSError, ValueError):
         return None
 
