@@ -108,3 +108,10 @@ def test_explain_with_any_words(shop, user):
                   {"feature": "</s> <extra_id_0> \0 🦄"}, {"headline": "＜extra_id_0＞ " * 400}):  # fmt: skip
         assert isinstance(shop.explain(user, item, **given), str)
     assert isinstance(shop.explain(user, item, beams=3), str)
+
+
+def test_no_explanations_without_reviews(shop, user, monkeypatch):
+    item = shop.run.dataset.items["item"][0]
+    assert isinstance(shop.explain(user, item), str)
+    monkeypatch.setitem(shop.run.dataset.__dict__, "reviews", shop.run.dataset.reviews.clear())
+    assert "learnt no explanations" in refusal(shop.explain, user, item)

@@ -12,6 +12,7 @@ from vip5.errors import UserError
 from vip5.evaluation.predict import Ranking, choose, explain, next_items
 from vip5.prompts import Samples
 from vip5.training import Run
+from vip5.training.draw import explainable
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,10 @@ class Recommender:
             (True, True): "C-11",
         }[stars is not None, feature is not None]
         data = self.run.dataset
+        if not len(explainable(data, "train")):
+            raise UserError(
+                f"this run has learnt no explanations: {data.path} has no reviews; prepare it with --reviews"
+            )
         asked = pl.DataFrame(
             {"headline": [headline], "feature": [feature], "explanation": [""]},
             schema={"headline": pl.String, "feature": pl.String, "explanation": pl.String},
