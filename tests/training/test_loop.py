@@ -271,3 +271,12 @@ def test_a_device_that_is_not_there():
     assert loop.best_device("cpu") == "cpu"
     for name in ("cuda:99", "abacus", "cpu:x"):
         assert "--device" in refusal(loop.best_device, name)
+
+
+def test_two_cannot_train_in_one_folder(tmp_path):
+    with state.run_folder(tmp_path):
+        with pytest.raises(UserError, match="another process trains"), state.run_folder(tmp_path):
+            pass
+        assert list(tmp_path.iterdir()) == []  # the lock leaves nothing behind
+    with state.run_folder(tmp_path):
+        pass

@@ -18,7 +18,7 @@ from vip5.training.config import OptimPart
 from vip5.training.draw import SampleDrawer
 from vip5.training.metrics import Metrics
 from vip5.training.run import Run, write_json
-from vip5.training.state import METRICS_FILE, STATE_FILE, State
+from vip5.training.state import METRICS_FILE, STATE_FILE, State, run_folder
 
 Validate = Callable[[Run], dict[str, float]]  # the first metric decides; higher is better
 
@@ -58,7 +58,12 @@ def train(
     Everything random is drawn from (seed, epoch) or (seed, step), so the same configuration gives the same run whether
     or not it was interrupted. `validate` scores the run every `run.validate_epochs`, and the best epoch is kept.
     """
-    out, config, model = Path(out), run.config, run.model.to(device)
+    with run_folder(Path(out)):
+        return _train(run, Path(out), device, validate, quiet)
+
+
+def _train(run: Run, out: Path, device: str, validate: Validate | None, quiet: bool) -> dict[str, Any]:
+    config, model = run.config, run.model.to(device)
     names = config.prompts.train or [name for name, prompt in run.prompts.items() if not prompt.unseen]
     compiler = run.compiler(names)
     drawer = SampleDrawer(run.dataset, compiler.prompts, config)

@@ -1,8 +1,11 @@
 """Where a run is: saved so that it goes on exactly, whatever stops it."""
 
+import contextlib
+import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,31 @@ from vip5.training.run import Run
 from vip5.training.start import RUN_FILE
 
 STATE_FILE, BEST_FILE, METRICS_FILE = "state.safetensors", ".best.safetensors", "metrics.jsonl"
+
+
+@contextlib.contextmanager
+def run_folder(out: Path) -> Iterator[None]:
+    """Hold the folder of a run that is to be trained, alone; the kernel lets go of it when we die.
+
+    Raises: UserError where it cannot be made, holds something finished, or another process trains in it.
+    """
+    if (out / "manifest.json").is_file():
+        raise UserError(f"{out} is a dataset folder: choose another --out")
+    if (out / RUN_FILE).is_file():
+        raise UserError(f"{out} holds a finished run: choose another --out, or remove it")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"cannot write {out} ({error.strerror}): choose another --out") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process trains in {out}: wait for it to end, or choose another --out") from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class State:
@@ -46,14 +74,6 @@ class State:
     def resume(self) -> None:
         """Take up the state in the run folder, if there is one."""
         file = self.out / STATE_FILE
-        if (self.out / "manifest.json").is_file():
-            raise UserError(f"{self.out} is a dataset folder: choose another --out")
-        if (self.out / RUN_FILE).is_file():
-            raise UserError(f"{self.out} holds a finished run: choose another --out, or remove it")
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write {self.out} ({error.strerror}): choose another --out") from None
         if not file.is_file():
             (self.out / METRICS_FILE).unlink(missing_ok=True)
             return
