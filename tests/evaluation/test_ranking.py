@@ -1,12 +1,19 @@
-"""Ranking metrics: written-out cases, a slow loop that says the same, and what must always hold."""
+"""Ranking metrics: written-out cases, torchmetrics and a slow loop that say the same, and what must always hold."""
 
 import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torchmetrics.functional.retrieval import (
+    retrieval_hit_rate,
+    retrieval_normalized_dcg,
+    retrieval_reciprocal_rank,
+)
 
+from vip5.data import Ragged
 from vip5.evaluation.ranking import ABSENT, hit_rate, mrr, ndcg, ranking_metrics, ranks_from_scores, ranks_in_list
 
 
@@ -16,6 +23,40 @@ def test_written_out_case():
     assert hit_rate(ranks, 2).tolist() == [1, 0, 0]
     assert ndcg(ranks, 3).tolist() == pytest.approx([1, 1 / math.log2(4), 0])
     assert mrr(ranks, 3).tolist() == pytest.approx([1, 1 / 3, 0])
+
+
+def theirs(scores: np.ndarray, target: int, k: int) -> dict[str, float]:
+    """HR, NDCG and MRR of one user by torchmetrics, whose input is a score for each item of the catalogue."""
+    relevant = np.zeros(len(scores), dtype=np.int64)
+    relevant[target] = 1
+    inputs = torch.from_numpy(scores), torch.from_numpy(relevant)
+    metrics = {"HR": retrieval_hit_rate, "NDCG": retrieval_normalized_dcg, "MRR": retrieval_reciprocal_rank}
+    return {f"{name}@{k}": float(metric(*inputs, top_k=k)) for name, metric in metrics.items()}
+
+
+def test_equals_torchmetrics():
+    rng = np.random.default_rng(0)
+    scores = rng.permuted(np.tile(np.arange(40.0), (200, 1)), axis=1)  # without ties, of which it knows no better side
+    targets = rng.integers(0, 40, 200)
+    ranked = np.argsort(-scores, axis=1)[:, :20]
+    for ranks in (ranks_in_list(ranked, targets), ranks_from_scores(scores, targets)):
+        ours = ranking_metrics(ranks, ks=(1, 5, 10))
+        for k in (1, 5, 10):
+            for user in range(200):
+                expected = theirs(scores[user], targets[user], k)
+                assert {name: ours[name][user] for name in expected} == pytest.approx(expected, abs=1e-6)
+
+
+def test_equals_torchmetrics_without_the_excluded_items():
+    rng = np.random.default_rng(1)
+    scores = rng.permuted(np.tile(np.arange(30.0), (100, 1)), axis=1)
+    targets = rng.integers(0, 30, 100)
+    history = [rng.choice(np.delete(np.arange(30), target), rng.integers(0, 15), replace=False) for target in targets]
+    ours = ranking_metrics(ranks_from_scores(scores, targets, Ragged.from_lists(history)), ks=(5,))
+    for user, (items, target) in enumerate(zip(history, targets, strict=True)):
+        left = np.delete(np.arange(30), items)
+        expected = theirs(scores[user, left], int(np.flatnonzero(left == target)[0]), 5)
+        assert {name: ours[name][user] for name in expected} == pytest.approx(expected, abs=1e-6)
 
 
 def test_wasted_places_move_nothing_up():
@@ -41,6 +82,24 @@ def test_ties_are_broken_against_the_model():
 def test_scores_that_are_not_numbers_are_last():
     scores = np.array([[np.nan, 0.5, 0.1], [0.9, np.nan, 0.1], [-np.inf, 0.2, -np.inf]])
     assert ranks_from_scores(scores, np.array([0, 0, 0])).tolist() == [2, 1, 2]
+
+
+def test_excluded_columns_do_not_count():
+    scores = np.array([[9.0, 8.0, 7.0, 6.0], [9.0, 8.0, 7.0, 7.0], [1.0, np.nan, 1.0, 1.0]])
+    excluded = Ragged.from_lists([[0, 2], [], [1, 1, 3]])
+    assert ranks_from_scores(scores, np.array([3, 3, 0]), excluded).tolist() == [1, 3, 1]
+
+
+def test_the_target_counts_although_the_user_knows_it():
+    """What is bought again is in the history: the target keeps its place."""
+    scores = np.array([[9.0, 8.0, 7.0]])
+    assert ranks_from_scores(scores, np.array([1]), Ragged.from_lists([[1]])).tolist() == [1]
+    assert ranks_from_scores(scores, np.array([1]), Ragged.from_lists([[0, 1]])).tolist() == [0]
+
+
+def test_excluded_columns_are_those_of_the_rows():
+    with pytest.raises(ValueError, match="each of 1 rows, not for 2"):
+        ranks_from_scores(np.zeros((1, 3)), np.array([0]), Ragged.from_lists([[1], [2]]))
 
 
 def test_metrics_have_their_names_and_agree_at_one():

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vip5.data import Ragged
+
 ABSENT = 2**31 - 1  # the rank of an item that is not in the list: beyond every k
 
 
@@ -29,17 +31,22 @@ def ranks_in_list(ranked: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.where(found.any(axis=1), found.argmax(axis=1), ABSENT)
 
 
-def ranks_from_scores(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def ranks_from_scores(scores: np.ndarray, targets: np.ndarray, excluded: Ragged | None = None) -> np.ndarray:
     """0-based rank of column `targets` [n] in each row of `scores` [n, C], ties broken against the model.
 
     The rank is the number of other columns that do not score below the target, so a model that scores everything alike
-    (or NaN) is last, not first.
+    (or NaN) is last, not first. The columns that `excluded` has in the row (a user's history) do not count; the target
+    keeps its own score and place even if it is among them.
     """
     scores, targets = np.asarray(scores), np.asarray(targets)
     own = np.take_along_axis(scores, targets[:, None], axis=1)
     rows = np.arange(len(targets))
     not_below = ~(scores < own)
     not_below[rows, targets] = False
+    if excluded is not None:
+        if len(excluded) != len(targets):
+            raise ValueError(f"want excluded columns for each of {len(targets)} rows, not for {len(excluded)}")
+        not_below[excluded.rows, excluded.values] = False
     return not_below.sum(axis=1)
 
 
