@@ -5,6 +5,7 @@ alike. So we draw how often each DISTINCT row comes: for HR@10 that is one binom
 multinomial ones, however many users there are. It is the exact bootstrap distribution, not an approximation.
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -96,3 +97,47 @@ def difference_of(value: float, samples: np.ndarray, level: float = LEVEL) -> Di
     below, above = int((samples <= 0).sum()), int((samples >= 0).sum())
     p = min(1.0, 2 * (min(below, above) + 1) / (len(samples) + 1))
     return Difference(value, *percentiles(samples, level), p)
+
+
+def two_level_samples(
+    rows: np.ndarray,
+    seeds: Sequence[int],
+    score: Callable[[np.ndarray], np.ndarray],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> np.ndarray:
+    """Bootstrap samples of systems that were trained several times: float64 [resamples, systems, metrics].
+
+    `rows` [n, runs, m] is what each user contributes to each run, and `score` makes metrics [..., runs, metrics] of
+    their sums [..., runs, m]. The first `seeds[0]` runs are the first system's, the next `seeds[1]` the second's, and
+    so on. In each resample all runs keep the SAME n users drawn with replacement, and a system of S runs is the mean
+    over S of them drawn with replacement. With one run each this is the paired bootstrap over users.
+
+    Users and runs are crossed, so this is the pigeonhole bootstrap (Owen, Annals of Applied Statistics 1, 2007). Its
+    limits: what is peculiar to a run as a whole is understated by the factor (S - 1) / S in variance, which matters for
+    the usual three to five seeds; what is peculiar to a user in one run is counted up to three times; and one run says
+    nothing of how another training of the same system would end.
+    """
+    n, runs, width = rows.shape
+    if sum(seeds) != runs or min(seeds) < 1:
+        raise ValueError(f"{runs} runs cannot be those of systems with {list(seeds)} runs")
+    scores = score(resampled_sums(rows.reshape(n, runs * width), resamples, seed).reshape(resamples, runs, width))
+    rng = np.random.default_rng([seed, 1])  # another stream than that of the users
+    samples = []
+    for first, count in zip(np.cumsum([0, *seeds]), seeds, strict=False):
+        drawn = rng.multinomial(count, [1 / count] * count, size=resamples)
+        samples.append(np.einsum("br,brm->bm", drawn / count, scores[:, first : first + count]))
+    return np.stack(samples, axis=1)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for their number by Holm's step-down method (Scandinavian Journal of Statistics 6, 1979).
+
+    Calling those below a level keeps the chance of even one false call at that level, however the tests depend on each
+    other: the i-th smallest of m, counted from 0, is multiplied by m - i, and none becomes smaller than one before it.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
+    return corrected.tolist()
