@@ -47,6 +47,8 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 def test_not_evaluated(tmp_path):
     with pytest.raises(UserError, match="vip5 evaluate"):
         load_ranks(tmp_path)
+    save_sentences(tmp_path, SENTENCES)  # evaluated, on explanations alone
+    assert load_ranks(tmp_path).is_empty()
 
 
 ROW = rank_rows("A-3", USERS, np.array([3, 4]), 20)

@@ -34,7 +34,7 @@ def compare(
 ) -> None:
     """Print the differences between runs that vip5 evaluate has scored, with intervals and corrected p-values.
 
-    The users are resampled together for all runs, and so are the seeds of joined runs.
+    Users are resampled together for all runs; where seeds are joined, they are resampled too.
 
     Example: vip5 compare runs/quickstart/with-photos runs/quickstart/without-photos --metrics NDCG@10
     """

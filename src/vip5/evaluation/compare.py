@@ -101,7 +101,7 @@ def compare(
     """
     systems, opened = _systems([Evaluated.load(Path(run)) for run in runs], join_seeds)
     chosen, left_out = _prompts(opened, prompts, metrics)
-    pairs = [(b, a) if all_pairs else (b, 0) for a, b in combinations(range(len(systems)), 2) if all_pairs or a == 0]
+    pairs = [(b, a) for a, b in combinations(range(len(systems)), 2) if all_pairs or a == 0]
     count = len(pairs) * sum(len(names) for names in chosen.values())
     if (least := int(np.ceil(2 * count / (1 - LEVEL)))) > resamples:
         raise UserError(
@@ -192,9 +192,8 @@ def _prompts(
     chosen = {prompt: names for prompt, names in chosen.items() if names}
     if not chosen:
         raise UserError("no prompt that all runs were evaluated on has these metrics: evaluate the runs on the same")
-    return chosen, [
-        p for p in dict.fromkeys(p for names in stored for p in names) if p not in everywhere and not wanted
-    ]
+    left_out = dict.fromkeys(p for names in stored for p in names if p not in everywhere and not wanted)
+    return chosen, list(left_out)
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:

@@ -45,8 +45,13 @@ def save_ranks(run: Path, rows: pl.DataFrame) -> None:
 
 
 def load_ranks(run: Path) -> pl.DataFrame:
-    """Read what `save_ranks` wrote; UserError where it is not there, older, or contradicts itself."""
+    """Read what `save_ranks` wrote, no rows where there are sentences alone.
+
+    Raises: UserError where the run was not evaluated, or the file is older or contradicts itself.
+    """
     if not (run / RANKS_FILE).is_file():
+        if (run / SENTENCES_FILE).is_file():
+            return RANKS.to_frame()
         raise UserError(f"no {run / RANKS_FILE}: evaluate the run first (vip5 evaluate {run})")
     rows = _load(run, RANKS_FILE, RANKS)
     whole = pl.all_horizontal(pl.exclude("rank").is_not_null())
