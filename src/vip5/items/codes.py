@@ -1,12 +1,9 @@
-"""Item codes: how each item is written in tokens.
+"""Item codes: how each item is written in tokens, and the plain table that they are kept in."""
 
-A scheme is a function of the data set that gives every item a word: a number, spelled by the tokenizer's digits, or one
-or more new tokens such as `<item_17>`. Schemes look at the training part only; `paper` is the exception, and leaks.
-"""
-
+import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +11,12 @@ import polars as pl
 
 from vip5.data import Dataset, Ragged
 from vip5.errors import UserError
+from vip5.features import FeatureStore
+from vip5.items.schemes import CodeSettings, code_items
+from vip5.items.semantic import CODEBOOK, SemanticCoder
 from vip5.items.vocabulary import Spans, Vocabulary
 
+CODES = "codes.parquet"
 _NEW_TOKEN = re.compile(r"<[a-z]+_\d+>")
 
 
@@ -24,13 +25,16 @@ class ItemCodes:
     """One code an item.
 
     `words[i]` is how item i stands in a prompt's text; `new_tokens` are the tokens that the scheme adds, in the order
-    of their ids from `vocabulary.size` on.
+    of their ids from `vocabulary.size` on. `collisions` is how many items only a last token made for it tells from
+    another. A scheme that can code items that it was not fitted on has a `coder`.
     """
 
     scheme: str
     words: list[str]
     vocabulary: Vocabulary
     new_tokens: list[str] = field(default_factory=list)
+    collisions: int = 0
+    coder: SemanticCoder | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if len(set(self.words)) < len(self.words):
@@ -69,74 +73,70 @@ class ItemCodes:
         table[np.arange(len(tokens)), tokens.lengths] = 1
         return table
 
+    def facts(self) -> dict[str, object]:
+        """What there is to know of the codes: how long they are, how many tokens they add, whether they can grow."""
+        lengths = self.spans().tokens.lengths
+        return {
+            "scheme": self.scheme,
+            "items": len(self),
+            "tokens_shortest": int(lengths.min()),
+            "tokens_mean": round(float(lengths.mean()), 3),
+            "tokens_longest": int(lengths.max()),
+            "new_tokens": len(self.new_tokens),
+            "collisions": self.collisions,
+            "codes_new_items": self.coder is not None,
+        }
+
     # -- a plain table one can read ------------------------------------------------------------------------------------
 
     def save(self, folder: Path, item_ids: pl.Series) -> None:
-        """Write `codes.parquet`: item, code, and the tokens' ids."""
+        """Write `codes.parquet` (item, code, and the tokens' ids) and, for a scheme that has one, its codebook."""
         tokens = self.spans().tokens
-        pl.DataFrame(
+        frame = pl.DataFrame(
             {
                 "item": item_ids,
                 "code": self.words,
                 "tokens": [tokens[i].tolist() for i in range(len(tokens))],
             },
             schema_overrides={"tokens": pl.List(pl.Int32)},
-        ).write_parquet(folder / "codes.parquet")
+        )
+        about = {"scheme": self.scheme, "collisions": self.collisions, "new_tokens": _series(self.new_tokens)}
+        frame.write_parquet(folder / CODES, metadata={"vip5": json.dumps(about)})
+        if self.coder is not None:
+            self.coder.save(folder)
 
     @classmethod
-    def load(cls, folder: Path, scheme: str, vocabulary: Vocabulary) -> "ItemCodes":
-        file = folder / "codes.parquet"
+    def load(cls, folder: Path, vocabulary: Vocabulary) -> "ItemCodes":
+        """Read what `save` wrote; UserError where it is not there."""
+        file = folder / CODES
         if not file.is_file():
-            raise UserError(f"no codes.parquet in {folder}: it is not a whole run folder")
-        words = pl.read_parquet(file)["code"].to_list()
-        return cls(scheme, words, vocabulary, _new_tokens(words))
+            raise UserError(f"no {CODES} in {folder}: it is not a whole run folder")
+        try:
+            about = json.loads(pl.read_parquet_metadata(file)["vip5"])
+            words = pl.read_parquet(file)["code"].to_list()
+            coder = SemanticCoder.load(folder) if (folder / CODEBOOK).is_file() else None
+            tokens = [f"<{name}_{n}>" for name, count in about["new_tokens"] for n in range(count)]
+            return cls(about["scheme"], words, vocabulary, tokens, about["collisions"], coder)
+        except (OSError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{file} is damaged or of another version ({reason}): train again") from None
 
 
-def _new_tokens(words: list[str]) -> list[str]:
-    """The distinct new tokens of the codes, level by level and in the order of their numbers."""
-    found = {token for word in words for token in _NEW_TOKEN.findall(word)}
-    return sorted(found, key=lambda t: (t[1 : t.index("_")], int(t[t.index("_") + 1 : -1])))
+def _series(new_tokens: list[str]) -> list[tuple[str, int]]:
+    """`<a_0>`, `<a_1>`, `<b_0>` as [("a", 2), ("b", 1)]: the tokens of one name are numbered from 0."""
+    names = (token[1 : token.index("_")] for token in new_tokens)
+    return [(name, len(list(group))) for name, group in groupby(names)]
 
 
-def paper(dataset: Dataset) -> list[str]:
-    """The numbers of the paper's own data (`paper_id`), test items included: leaky, for comparison only."""
-    numbers = dataset.items["paper_id"]
-    if numbers.null_count():
-        raise UserError(
-            f"codes 'paper' need a paper_id for every item ({numbers.null_count()} have none in "
-            f"{dataset.path / 'items.parquet'}): use codes 'sequential' or 'atomic'"
-        )
-    return [str(n) for n in numbers]
-
-
-def sequential(dataset: Dataset) -> list[str]:
-    """Consecutive numbers in the order in which items first appear, user by user, as P5 has them (Geng et al. 2022),
-    but reading the training part only. Items without a training interaction follow in the order of their raw ids."""
-    seen, first = np.unique(dataset.history("train").values, return_index=True)
-    rank = np.full(dataset.n_items, np.iinfo(np.int64).max)
-    rank[seen] = first
-    unseen_last = np.lexsort((dataset.items["item"].to_numpy(), rank))
-    numbers = np.empty(dataset.n_items, np.int64)
-    numbers[unseen_last] = np.arange(1001, 1001 + dataset.n_items)  # P5's first number
-    return [str(n) for n in numbers]
-
-
-def atomic(dataset: Dataset) -> list[str]:
-    """One new token an item."""
-    return [f"<item_{n}>" for n in range(dataset.n_items)]
-
-
-SCHEMES: dict[str, Callable[[Dataset], list[str]]] = {"atomic": atomic, "paper": paper, "sequential": sequential}
-
-
-def fit_codes(scheme: str, dataset: Dataset, vocabulary: Vocabulary) -> ItemCodes:
-    """Write every item of the data set in the tokens of `scheme`."""
-    words = code_words(scheme, dataset)
-    return ItemCodes(scheme, words, vocabulary, _new_tokens(words))
-
-
-def code_words(scheme: str, dataset: Dataset) -> list[str]:
-    """The items' codes as text, before there is a vocabulary (a tokenizer is trained on prompts that hold them)."""
-    if scheme not in SCHEMES:
-        raise UserError(f"unknown item codes '{scheme}': choose one of {', '.join(sorted(SCHEMES))}")
-    return SCHEMES[scheme](dataset)
+def fit_codes(
+    settings: CodeSettings | str,
+    dataset: Dataset,
+    vocabulary: Vocabulary,
+    store: FeatureStore | None = None,
+    seed: int = 0,
+) -> ItemCodes:
+    """Write every item of the data set in the tokens of a scheme; its name alone stands for its default settings."""
+    if isinstance(settings, str):
+        settings = CodeSettings(scheme=settings)
+    coding = code_items(settings, dataset, store, seed)
+    return ItemCodes(settings.scheme, coding.words, vocabulary, coding.new_tokens, coding.collisions, coding.coder)

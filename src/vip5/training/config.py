@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from vip5.errors import UserError
+from vip5.items import CodeSettings
 from vip5.model import AdapterConfig
 
 PRESETS = ("nano", "small", "base")
@@ -40,10 +41,9 @@ class ModelPart(_Part):
         return self
 
 
-class CodesPart(_Part):
+class CodesPart(CodeSettings):
     """How items and users are written."""
 
-    scheme: str = "sequential"
     users: Literal["text", "atomic"] = "text"  # by number and name, or as one new token each in place of both
 
 

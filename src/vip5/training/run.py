@@ -132,7 +132,7 @@ class Run:
             data,
             store,
             load_prompts(own if own.is_file() else None),
-            ItemCodes.load(folder, config.codes.scheme, Vocabulary.load(folder, model.config.text_vocab)),
+            ItemCodes.load(folder, Vocabulary.load(folder, model.config.text_vocab)),
             model.eval(),
         )
 

@@ -1,12 +1,13 @@
 """The model that a run starts with: from scratch, from a T5, or from another run."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from vip5.data import Dataset
 from vip5.errors import UserError
@@ -41,7 +42,7 @@ def start_model(
         return _from_backbone(config, dataset, store, part.backbone)
     given = part.tokenizer
     vocabulary = Vocabulary.load(given) if given else _train_vocabulary(config, dataset, prompts)
-    codes = fit_codes(config.codes.scheme, dataset, vocabulary)
+    codes = fit_codes(config.codes, dataset, vocabulary, store, config.seed)
     size = backbone_size(part.size) | {"text_vocab": vocabulary.size}
     model = VIP5(_model_config(size, config, dataset, codes, store))
     _show_photos(model, codes, store)
@@ -80,12 +81,13 @@ def _from_backbone(
         about = read_run(folder)
         if about["dataset"]["hash"] != dataset.hash:
             raise UserError(f"the backbone {source} was trained on another data set: its item codes mean other items")
-        if about["config"]["codes"] != config.codes.model_dump():
-            wanted = " ".join(f"codes.{key}={value}" for key, value in about["config"]["codes"].items())
+        theirs = RunConfig.model_validate(about["config"]).codes
+        if theirs != config.codes:
+            wanted = " ".join(f"codes.{key}={value}" for key, value in _differing(theirs, config.codes))
             raise UserError(f"the backbone {source} writes items or users in another way: give {wanted}")
-        codes = ItemCodes.load(folder, config.codes.scheme, vocabulary)
+        codes = ItemCodes.load(folder, vocabulary)
     else:
-        codes = fit_codes(config.codes.scheme, dataset, vocabulary)
+        codes = fit_codes(config.codes, dataset, vocabulary, store, config.seed)
     model = VIP5(_model_config(size, config, dataset, codes, store))
     own = model.state_dict()
     visual = {name for name in weights if name.startswith("visual.")}
@@ -95,6 +97,16 @@ def _from_backbone(
         raise UserError(f"the backbone {source} has adapters: go on with its model.adapter, or take the one below it")
     start_from(model, weights, source)
     return codes, model
+
+
+def _differing(wanted: BaseModel, given: BaseModel, above: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings of one that the other has otherwise, by their dotted names."""
+    for name in type(wanted).model_fields:
+        ours, theirs = getattr(wanted, name), getattr(given, name)
+        if isinstance(ours, BaseModel):
+            yield from _differing(ours, theirs, f"{above}{name}.")
+        elif ours != theirs:
+            yield f"{above}{name}", ours
 
 
 @torch.no_grad()
