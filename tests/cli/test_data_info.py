@@ -15,7 +15,7 @@ def test_info(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     (tmp_path / "buys.csv").write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item in rows))
     (tmp_path / "reviews.csv").write_text("user,item,text\na,w,It is what I need.\n")
     given = {"interactions": tmp_path / "buys.csv", "reviews": tmp_path / "reviews.csv"}
-    dataset = prepare(tmp_path / "shop", **given, protocol="paper")
+    dataset = prepare(tmp_path / "shop", **given, review_split="random")
     (tmp_path / "shop" / "features" / "basic").mkdir(parents=True)
     (tmp_path / "shop" / "features" / "basic" / "store.json").write_text("{}")
     (tmp_path / "shop" / "features" / ".half.partial").mkdir()

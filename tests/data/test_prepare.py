@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vip5.data import Dataset, prepare, prepare_amazon
-from vip5.data.prepare import content_hash
+from vip5.data.hashing import content_hash
 from vip5.errors import UserError
 
 BUYS = """user,item,timestamp,rating,user_name
@@ -95,7 +95,7 @@ def test_a_small_shop(tmp_path: Path) -> None:
     assert (manifest.name, manifest.protocol, manifest.k_core, manifest.seed) == ("shop", "clean", None, 0)
     assert manifest.inputs["items"].sha256 == hashlib.sha256(given["items"].read_bytes()).hexdigest()
     assert manifest.inputs["items"].bytes == len(ITEMS) and manifest.inputs["images"].files == 2
-    assert dataset.candidates.tolist() == [[3], [3]]
+    assert dataset.candidates.tolist() == [[[3], [3]]]
 
 
 def test_position_orders_and_breaks_ties_of_time(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_the_hash_is_of_the_content_alone(tmp_path: Path) -> None:
         parquet[name] = tmp_path / "far" / f"{name}.parquet"
         pl.read_csv(path).write_parquet(parquet[name])
     assert prepare(tmp_path / "far" / "away" / "two", **parquet, name="other").hash == whole
-    for change in ({"seed": 1, "protocol": "paper"}, {"k_core": 1}):
+    for change in ({"seed": 1, "review_split": "random"}, {"k_core": 1}):
         assert prepare(tmp_path / "three", **given, **change, overwrite=True).hash != whole
     given |= files(tmp_path, reviews=REVIEWS.replace("a week", "a year"))
     assert prepare(tmp_path / "four", **given).hash != whole
@@ -246,6 +246,9 @@ def test_beauty_is_the_papers(shared: Path, tmp_path: Path) -> None:
     given = {name: source / f"{name}.parquet" for name in ("interactions", "items")}
     dataset = prepare(tmp_path / "beauty", **given)
     counts = dataset.manifest.counts
+    assert (
+        dataset.hash == "b0598d0cc8304663e4cf7f922c086a82bd50beea2456a1623f86e6e77002272a"
+    )  # of all published results
     assert (counts["users"], counts["items"], counts["interactions"]) == (22_363, 12_101, 198_502)
     raw = pl.read_parquet(given["interactions"]).sort("user", "position", maintain_order=True)
     last = raw.group_by("user").agg(pl.col("item").last()).sort("user")
@@ -253,7 +256,7 @@ def test_beauty_is_the_papers(shared: Path, tmp_path: Path) -> None:
     assert dataset.items["item"].gather(dataset.targets("test")).equals(last["item"], null_equal=False)
     assert dataset.items["item"].gather(dataset.sequences.values).to_list() == raw["item"].to_list()
     assert sorted(dataset.items["paper_id"]) == list(range(1, 12_102))
-    assert dataset.candidates.shape == (22_363, 99)
+    assert dataset.candidates.shape == (1, 22_363, 99)
     own = {(user, item) for user, item in dataset.interactions.select("user", "item").iter_rows()}
     drawn = zip(np.repeat(np.arange(22_363), 99).tolist(), dataset.candidates.ravel().tolist(), strict=True)
     assert own.isdisjoint(drawn)
@@ -268,7 +271,9 @@ def test_musical_instruments_as_released(shared: Path, tmp_path: Path) -> None:
     assert counts["explanations"] > 10_000
     held_out = dataset.reviews.filter(pl.col("split") != "train").select("user", "split").unique().height
     assert held_out == 2 * 1_429
-    paper = prepare_amazon(tmp_path / "two", **given, explanations=source / "explanations.parquet", protocol="paper")
+    paper = prepare_amazon(
+        tmp_path / "two", **given, explanations=source / "explanations.parquet", review_split="random"
+    )
     told = paper.reviews.drop_nulls("explanation")
     sizes = dict(told["split"].value_counts().iter_rows())
     assert sizes["validation"] == sizes["test"] == round(told.height / 10)

@@ -92,7 +92,7 @@ def test_one_of_the_candidates(run, evaluation):
     data = run.dataset
     lists = shown_candidates(data)
     width = lists.shape[1]
-    assert width == data.candidates.shape[1] + 1
+    assert width == data.candidates.shape[2] + 1
     places = [row.tolist().index(target) for row, target in zip(lists, data.targets("test"), strict=True)]
     assert len(set(places)) > 3  # the true item may stand anywhere
     for prompt in ("B-5", "B-8"):

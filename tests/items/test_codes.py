@@ -17,11 +17,12 @@ from vip5.items.vectors import ItemVectors
 
 
 def dataset(sequences: list[list[int]], n_items: int, paper_ids: list[int | None] | None = None) -> Dataset:
-    """A data set in memory; item n has the raw id of the n-th letter, counted from the end."""
+    """A data set in memory, leave-one-out; item n has the raw id of the n-th letter, counted from the end."""
     made = Dataset.__new__(Dataset)
     made.path = SimpleNamespace(__truediv__=lambda self, name: name)
     made.manifest = SimpleNamespace(counts={"users": len(sequences), "items": n_items})
     made.__dict__["sequences"] = Ragged.from_lists(sequences)
+    made.__dict__["_split_counts"] = np.array([[len(row) - 2, 1, 1] for row in sequences]).T
     made.__dict__["items"] = pl.DataFrame(
         {
             "item": [f"i{n_items - n:03}" for n in range(n_items)],

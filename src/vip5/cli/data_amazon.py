@@ -5,7 +5,22 @@ from typing import Annotated
 
 import typer
 
-from vip5.cli.data_prepare import Explanations, Images, KCore, Name, Out, Overwrite, ProtocolOption, report, show
+from vip5.cli.data_prepare import (
+    CandidateLists,
+    Candidates,
+    CandidatesByOption,
+    Explanations,
+    Holdout,
+    Images,
+    KCore,
+    Name,
+    Out,
+    Overwrite,
+    ReviewSplitOption,
+    SplitOption,
+    report,
+    show,
+)
 from vip5.cli.options import Json, Seed
 
 
@@ -20,7 +35,12 @@ def amazon(
     explanations: Explanations = None,
     images: Images = None,
     k_core: KCore = None,
-    protocol: ProtocolOption = "clean",
+    split: SplitOption = "leave-one-out",
+    holdout: Holdout = None,
+    review_split: ReviewSplitOption = "by-time",
+    candidates: Candidates = 99,
+    candidates_by: CandidatesByOption = "uniform",
+    candidate_lists: CandidateLists = 1,
     name: Name = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
@@ -41,7 +61,12 @@ def amazon(
         explanations=explanations,
         images=images,
         k_core=k_core,
-        protocol=protocol,
+        split=split,
+        holdout=holdout,
+        review_split=review_split,
+        candidates=candidates,
+        candidates_by=candidates_by,
+        candidate_lists=candidate_lists,
         seed=seed,
         name=name,
         overwrite=overwrite,

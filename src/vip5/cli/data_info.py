@@ -32,11 +32,18 @@ def info(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")], json:
         lengths = facts[name]
         text = f"{lengths['min']} / {lengths['median']:g} / {lengths['mean']:.1f} / {lengths['max']}"
         rows.append([f"interactions of {'a user' if name == 'user_lengths' else 'an item'}, min/median/mean/max", text])
+    times = manifest.split_times
+    points = f": validation from {times[0]}, test from {times[1]}" if times else ""
+    rows.append(["split", manifest.split + points])
+    rows += [[f"users with a {split} item", f"{count:,}"] for split, count in facts["tested"].items()]
     rows += [[f"reviews for {split}", f"{count:,}"] for split, count in facts["review_splits"].items()]
+    rows.append(["split of the reviews", manifest.review_split])
     rows.append(["features", ", ".join(facts["features"]) or "none: make some with `vip5 data encode`"])
     rows.append(["k-core", str(manifest.k_core or "no")])
     leaky = ": random review split, only to compare with the paper" if manifest.protocol == "paper" else ""
     rows.append(["protocol", manifest.protocol + leaky])
+    rows.append(["candidate lists", f"{manifest.candidate_lists}, {manifest.candidates_by}"])
+    rows.append(["hash of the candidates", facts["candidates_hash"]])
     rows.append(["made", f"{manifest.created}, vip5 {manifest.versions['vip5']}, seed {manifest.seed}"])
     rows.append(["hash", opened.hash])
     print_table(f"Dataset {manifest.name} ({opened.path})", ["what", "value"], rows)

@@ -14,12 +14,27 @@ Explanations = Annotated[
 ]
 Images = Annotated[Path | None, typer.Option(help="Folder of photos; none outside it is read.")]
 KCore = Annotated[int | None, typer.Option(min=1, help="Keep users and items with at least this many interactions.")]
-ProtocolOption = Annotated[
-    Literal["clean", "paper"],
+SplitOption = Annotated[
+    Literal["leave-one-out", "time"],
+    typer.Option(help="Held out: the last two interactions of each user, or what lies after one point in time."),
+]
+Holdout = Annotated[
+    float | None,
+    typer.Option(help="With --split time: share of the interactions for the test, and as much for validation. [0.1]"),
+]
+ReviewSplitOption = Annotated[
+    Literal["by-time", "by-pair", "random"],
     typer.Option(
-        help="How reviews are split: with the held-out interactions (clean), or 8:1:1 at random (paper, leaky)."
+        help="How explanations are split: as the interactions; 8:1:1 at random, but pairs that are held out as the "
+        "interactions; or 8:1:1 whatever is held out (the paper's, leaky)."
     ),
 ]
+Candidates = Annotated[int, typer.Option(min=1, help="Negatives beside the test item in each stored list.")]
+CandidatesByOption = Annotated[
+    Literal["uniform", "popularity"],
+    typer.Option(help="How negatives are drawn: all alike, or by how often training has them."),
+]
+CandidateLists = Annotated[int, typer.Option(min=1, help="Lists of negatives, drawn independently.")]
 Name = Annotated[str | None, typer.Option(help="Name of the data; the folder's when not given.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a dataset that is there, its features too.")]
 
@@ -51,7 +66,12 @@ def prepare(
         list[str] | None,
         typer.Option("--map", metavar="THEIRS=OURS", help="A column by another name, as customer=user. Repeatable."),
     ] = None,
-    protocol: ProtocolOption = "clean",
+    split: SplitOption = "leave-one-out",
+    holdout: Holdout = None,
+    review_split: ReviewSplitOption = "by-time",
+    candidates: Candidates = 99,
+    candidates_by: CandidatesByOption = "uniform",
+    candidate_lists: CandidateLists = 1,
     name: Name = None,
     overwrite: Overwrite = False,
     seed: Seed = 0,
@@ -77,7 +97,12 @@ def prepare(
         images=images,
         mapping=parse_mapping(mapping or []),
         k_core=k_core,
-        protocol=protocol,
+        split=split,
+        holdout=holdout,
+        review_split=review_split,
+        candidates=candidates,
+        candidates_by=candidates_by,
+        candidate_lists=candidate_lists,
         seed=seed,
         name=name,
         overwrite=overwrite,

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from vip5.data.candidates import hash_of_lists
 from vip5.data.photos import inside
 from vip5.data.ragged import Ragged
-from vip5.data.schema import Manifest
+from vip5.data.schema import TEST, TRAIN, VALIDATION, Manifest
 from vip5.errors import UserError
 
 Split = Literal["train", "validation", "test"]
@@ -19,8 +20,9 @@ Split = Literal["train", "validation", "test"]
 class Dataset:
     """Read-only view of a dataset folder; tables are read when first asked for.
 
-    A user is their row in `users`, an item its row in `items`. Leave-one-out: the last interaction of each user is the
-    test target, the last but one the validation target, what comes before is for training.
+    A user is their row in `users`, an item its row in `items`. Each user's sequence is for training first, then for
+    validation, then for the test. Leave-one-out holds out one interaction for each of the last two; a split by time
+    any number, and users may lack a part.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -65,12 +67,17 @@ class Dataset:
 
     @cached_property
     def candidates(self) -> np.ndarray:
-        """int32 [n_users, 99]: negatives for the test target, drawn uniformly outside the user's own sequence.
+        """int32 [n_lists, n_users, width]: negatives for the test target, outside the user's own sequence.
 
-        Narrower where some user leaves fewer than 99 items of the catalogue.
+        The width is what was asked for, or less where some user leaves fewer items to draw.
         """
-        width = self.manifest.counts["candidates"]
-        return self._table("candidates")["item"].to_numpy().reshape(self.n_users, width)
+        shape = (self.manifest.candidate_lists, self.n_users, self.manifest.counts["candidates"])
+        return self._table("candidates")["item"].to_numpy().reshape(shape)
+
+    @property
+    def candidates_hash(self) -> str:
+        """sha256 (hex) of the candidates alone."""
+        return self.manifest.candidates_hash or hash_of_lists(self.candidates)
 
     @cached_property
     def sequences(self) -> Ragged:
@@ -79,20 +86,36 @@ class Dataset:
         lengths = np.bincount(table["user"].to_numpy(), minlength=self.n_users)
         return Ragged.from_lengths(table["item"].to_numpy(), lengths)
 
+    @cached_property
+    def _split_counts(self) -> np.ndarray:
+        """int64 [3, n_users]: how many interactions of each user are for training, validation, test, in this order."""
+        users, splits = self.interactions["user"].to_numpy(), self.interactions["split"]
+        parts = (users[(splits == split).to_numpy()] for split in (TRAIN, VALIDATION, TEST))
+        return np.stack([np.bincount(part, minlength=self.n_users) for part in parts])
+
     def history(self, split: Split) -> Ragged:
-        """What is known of each user before the target of `split`; for "train", the training part itself."""
-        return self._histories[2 if split != "test" else 1]
+        """What is known of each user before the first target of `split`; for "train", the training part itself."""
+        return self._histories[TEST if split == TEST else TRAIN]
 
     @cached_property
-    def _histories(self) -> dict[int, Ragged]:
-        """Sequences without their last one and their last two."""
-        whole = self.sequences
-        from_end = np.repeat(whole.offsets[1:], whole.lengths) - np.arange(len(whole.values))
-        return {n: Ragged.from_lengths(whole.values[from_end > n], whole.lengths - n) for n in (1, 2)}
+    def _histories(self) -> dict[str, Ragged]:
+        whole, (train, validation, _) = self.sequences, self._split_counts
+        place = np.arange(len(whole.values)) - whole.offsets[whole.rows]
+        known = {TRAIN: train, TEST: train + validation}
+        return {split: Ragged.from_lengths(whole.values[place < n[whole.rows]], n) for split, n in known.items()}
 
     def targets(self, split: Literal["validation", "test"]) -> np.ndarray:
-        """int32 [n_users]: the held-out item of each user."""
-        return self.sequences.values[self.sequences.offsets[1:] - (1 if split == "test" else 2)]
+        """int32 [n_users]: each user's first item in `split`; -1 where there is none, or nothing is known before it."""
+        train, validation, test = self._split_counts
+        before, there = (train, validation) if split == VALIDATION else (train + validation, test)
+        tested = np.flatnonzero((train > 0) & (there > 0))
+        result = np.full(self.n_users, -1, dtype=np.int32)
+        result[tested] = self.sequences.values[(self.sequences.offsets[:-1] + before)[tested]]
+        return result
+
+    def tested(self, split: Literal["validation", "test"]) -> np.ndarray:
+        """int64 [m]: the users who have a target in `split`, in order; of a leave-one-out split all of them."""
+        return np.flatnonzero(self.targets(split) >= 0)
 
     def photo_path(self, item: int) -> Path | None:
         """The file of the item's photo, or None. Never a file outside the folder of photos."""

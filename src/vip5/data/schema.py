@@ -5,11 +5,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vip5.errors import UserError
 
 Protocol = Literal["clean", "paper"]
+SplitKind = Literal["leave-one-out", "time"]  # of the interactions
+ReviewSplit = Literal["by-time", "by-pair", "random"]
+CandidatesBy = Literal["uniform", "popularity"]
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 MANIFEST = "manifest.json"
 
@@ -85,14 +88,28 @@ class Input(BaseModel):
     files: int = 1
 
 
+def protocol_of(review_split: ReviewSplit) -> Protocol:
+    """What numbers on such data are worth: only at random may the text of a held-out interaction be trained on."""
+    return "paper" if review_split == "random" else "clean"
+
+
 class Manifest(BaseModel):
-    """What a dataset folder holds and how it was made."""
+    """What a dataset folder holds and how it was made. What has a default is missing in folders of older versions."""
 
     model_config = ConfigDict(extra="forbid")
     format: Literal[1] = 1
     name: str
     protocol: Protocol
     k_core: int | None = None
+    split: SplitKind = "leave-one-out"
+    holdout: float | None = None  # share of the interactions that is for the test, where the split is by time
+    split_times: tuple[int | float, int | float] | None = None  # where validation and test begin, in the data's unit
+    review_split: ReviewSplit = Field(
+        default_factory=lambda data: "random" if data["protocol"] == "paper" else "by-time"
+    )
+    candidates_by: CandidatesBy = "uniform"
+    candidate_lists: int = 1
+    candidates_hash: str | None = None
     seed: int
     counts: dict[str, int]
     inputs: dict[str, Input]

@@ -3,40 +3,92 @@
 import numpy as np
 import polars as pl
 
-from vip5.data.schema import TEST, TRAIN, VALIDATION, Protocol
+from vip5.data.schema import TEST, TRAIN, VALIDATION, ReviewSplit
+from vip5.errors import UserError
 
 SPLIT = pl.Enum([TRAIN, VALIDATION, TEST])
-MIN_INTERACTIONS = 3  # one to train on, one to validate, one to test
+MIN_INTERACTIONS = 3  # of a user in leave-one-out: one to train on, one to validate, one to test
+HOLDOUT = 0.1
+Times = tuple[int | float, int | float]  # where validation and where the test begins, in the data's unit
 
 
-def split_interactions(interactions: pl.DataFrame) -> pl.DataFrame:
-    """Add `position` (0 is a user's oldest) and `split`: leave-one-out. Rows must be sorted by user and time."""
-    from_end = pl.len().over("user") - pl.col("position")
-    return interactions.with_columns(
-        pl.int_range(pl.len(), dtype=pl.Int32).over("user").alias("position")
-    ).with_columns(
-        pl.when(from_end == 1)
-        .then(pl.lit(TEST))
-        .when(from_end == 2)
-        .then(pl.lit(VALIDATION))
-        .otherwise(pl.lit(TRAIN))
-        .cast(SPLIT)
-        .alias("split")
-    )
+def split_interactions(interactions: pl.DataFrame, times: Times | None = None) -> pl.DataFrame:
+    """Add `position` (0 is a user's oldest) and `split`. Rows must be sorted by user and time.
 
-
-def split_reviews(reviews: pl.DataFrame, interactions: pl.DataFrame, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Add `split` to reviews (user, item, explanation).
-
-    clean: a review of a held-out interaction goes where the interaction is; a pair that is held out and was bought
-    before as well is held out, the test before the validation. paper: explanations 8:1:1 at random, every user and
-    every item that has one kept in training (L. Li et al., NETE, CIKM 2020); reviews without one are for training.
+    With `times`, what lies before the first is for training, what lies before the second for validation, and the rest
+    for the test, whoever the user is. Without, leave-one-out: the last of each user is for the test, the last but one
+    for validation.
     """
-    if protocol == "paper":
+    placed = interactions.with_columns(pl.int_range(pl.len(), dtype=pl.Int32).over("user").alias("position"))
+    if times is not None:
+        return placed.with_columns(_at(pl.col("timestamp"), *times).alias("split"))
+    return placed.with_columns(_at(pl.col("position") - pl.len().over("user").cast(pl.Int32), -2, -1).alias("split"))
+
+
+def split_times(timestamps: pl.Series, holdout: float, file: object) -> Times:
+    """Where validation and where the test begins, for each to hold as nearly as may be `holdout` of all interactions.
+
+    Equal timestamps stay together; each part gets one at least, and of two equally near points the later one is taken.
+    Raises: UserError where there are fewer than three to tell apart.
+    """
+    counted = timestamps.value_counts(sort=False).sort(timestamps.name)
+    points, counts = counted[timestamps.name], counted["count"].to_numpy()
+    if len(points) < 3:
+        remedy = "give finer ones, or leave out --split time"
+        raise UserError(f"{len(points)} different timestamps, where a split by time takes 3 ({file}): {remedy}")
+    wanted = holdout * len(timestamps)
+    after = np.cumsum(counts[::-1])[::-1]  # interactions at or after each point
+    test = _nearest(after[2:], wanted) + 2
+    validation = _nearest(after[1:test] - after[test], wanted) + 1
+    return points[validation], points[test]
+
+
+def split_reviews(
+    reviews: pl.DataFrame,
+    interactions: pl.DataFrame,
+    review_split: ReviewSplit,
+    seed: int,
+    times: Times | None = None,
+) -> pl.DataFrame:
+    """Add `split` to reviews (user, item, explanation, timestamp).
+
+    by-time: a review of a held-out interaction goes where the interaction is; a pair that is held out and was bought
+    before as well is held out, the test before the validation. A review of no interaction goes where its time is, as
+    the user's held-out interactions divide it, or `times` where all are divided so; then every review does, of a
+    training interaction too. Without a time it is for training.
+    by-pair: of a held-out pair as above; the other pairs that are explained 8:1:1 at random, every user and every item
+    that has one kept in training.
+    random: explanations 8:1:1 at random, kept likewise (L. Li et al., NETE, CIKM 2020), whatever is held out.
+    """
+    if review_split == "random":
         return reviews.with_columns(pl.Series("split", _random_split(reviews, seed), dtype=SPLIT))
-    held_out = interactions.group_by("user", "item").agg(pl.col("split").max())  # train < validation < test
-    joined = reviews.join(held_out, on=["user", "item"], how="left", maintain_order="left")
-    return joined.with_columns(pl.col("split").fill_null(TRAIN))
+    bought = interactions.group_by("user", "item").agg(pl.col("split").max())  # train < validation < test
+    joined = reviews.join(bought, on=["user", "item"], how="left", maintain_order="left")
+    if review_split == "by-pair":
+        free = joined.filter(pl.col("split").fill_null(TRAIN) == TRAIN, pl.col("explanation").is_not_null())
+        pairs = free.unique(["user", "item"], keep="first", maintain_order=True)
+        drawn = pairs.select("user", "item", pl.Series("drawn", _random_split(pairs, seed), dtype=SPLIT))
+        joined = joined.join(drawn, on=["user", "item"], how="left", maintain_order="left")
+        return joined.with_columns(pl.coalesce("drawn", "split", pl.lit(TRAIN, SPLIT)).alias("split")).drop("drawn")
+    if times is None:
+        first = [pl.col("timestamp").filter(pl.col("split") == s).min().alias(s) for s in (VALIDATION, TEST)]
+        joined = joined.join(interactions.group_by("user").agg(first), on="user", how="left", maintain_order="left")
+        late = _at(pl.col("timestamp"), pl.col(VALIDATION), pl.col(TEST))
+        return joined.with_columns(pl.coalesce("split", late).alias("split")).drop(VALIDATION, TEST)
+    held_out = pl.when(pl.col("split") != TRAIN).then("split")
+    return joined.with_columns(pl.coalesce(held_out, _at(pl.col("timestamp"), *times)).alias("split"))
+
+
+def _at(time: pl.Expr, validation: pl.Expr | float, test: pl.Expr | float) -> pl.Expr:
+    """The split of what happened at `time`: a part begins where it is not earlier than its point; null is training."""
+    late = pl.when(time >= test).then(pl.lit(TEST)).when(time >= validation).then(pl.lit(VALIDATION))
+    return late.otherwise(pl.lit(TRAIN)).cast(SPLIT)
+
+
+def _nearest(counts: np.ndarray, wanted: float) -> int:
+    """Place of the count nearest to `wanted`, the last of equals."""
+    away = np.abs(counts - wanted)
+    return int(np.flatnonzero(away == away.min())[-1])
 
 
 def _random_split(reviews: pl.DataFrame, seed: int) -> np.ndarray:

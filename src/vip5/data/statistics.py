@@ -8,14 +8,17 @@ from vip5.data.dataset import Dataset
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """Sparsity (share of user-item pairs without interaction), lengths, review splits and features of a dataset."""
+    """Sparsity (share of user-item pairs without interaction), lengths, users tested, review splits, candidates' hash
+    and features."""
     pairs = dataset.manifest.counts["interactions"] - dataset.manifest.counts["repeats"]
     splits = dataset.reviews["split"].value_counts().sort("split")
     return {
         "sparsity": 1 - pairs / (dataset.n_users * dataset.n_items),
         "user_lengths": _summary(dataset.sequences.lengths),
         "item_lengths": _summary(np.bincount(dataset.sequences.values, minlength=dataset.n_items)),
+        "tested": {split: len(dataset.tested(split)) for split in ("validation", "test")},
         "review_splits": dict(splits.iter_rows()),
+        "candidates_hash": dataset.candidates_hash,
         "features": sorted(store.parent.name for store in dataset.path.glob("features/[!.]*/store.json")),
     }
 

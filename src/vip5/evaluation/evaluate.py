@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from vip5.baselines.popularity import Popularity, most_frequent_sentence
-from vip5.data import Dataset, Ragged
+from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.evaluation.intervals import estimate, paired_difference
 from vip5.evaluation.predict import choose, explain, next_items
@@ -17,6 +17,7 @@ from vip5.evaluation.ranking import ABSENT, ranking_metrics, ranks_in_list
 from vip5.evaluation.results import Result
 from vip5.evaluation.text import TextScores
 from vip5.prompts import Prompt, Samples
+from vip5.prompts.samples import take_rows
 from vip5.training import Run
 from vip5.training.draw import explainable, fillable, stars_in_tenths
 
@@ -30,14 +31,15 @@ class Evaluation:
     """The numbers of one run, and what they were computed from, user by user, for paired comparisons."""
 
     results: list[Result] = field(default_factory=list)
-    ranks: dict[str, np.ndarray] = field(default_factory=dict)  # prompt → int [n_users], 0-based
+    ranks: dict[str, np.ndarray] = field(default_factory=dict)  # prompt → int [m], 0-based, of the tested users
     sentences: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)  # prompt → generated, true
     left_out: list[str] = field(default_factory=list)  # prompts that the data cannot answer, and why
 
     def save_ranks(self, path: Path, dataset: Dataset) -> None:
-        """One row a prompt and user: prompt, user, rank (0-based, null beyond the list)."""
+        """One row a prompt and tested user: prompt, user, rank (0-based, null beyond the list)."""
+        users = dataset.users["user"].gather(dataset.tested("test"))
         frames = [
-            pl.DataFrame({"prompt": [name] * len(ranks), "user": dataset.users["user"], "rank": ranks}).with_columns(
+            pl.DataFrame({"prompt": [name] * len(ranks), "user": users, "rank": ranks}).with_columns(
                 pl.col("rank").replace(ABSENT, None)
             )
             for name, ranks in self.ranks.items()
@@ -62,7 +64,9 @@ def evaluate(
         if name not in run.prompts:
             raise UserError(f"unknown prompt {name}: there are {', '.join(run.prompts)}")
         prompt = run.prompts[name]
-        if prompt.task == "next":
+        if prompt.task in ("next", "choice") and not len(run.dataset.tested("test")):
+            evaluation.left_out.append(f"{name}: no user has both a training and a test part")
+        elif prompt.task == "next":
             _next(run, name, beams, seed, label, evaluation)
         elif prompt.task == "choice":
             _choice(run, name, beams, seed, label, evaluation)
@@ -80,36 +84,40 @@ def validation_score(run: Run, users: int, beams: int = 20) -> dict[str, float]:
     if not names:
         raise UserError("run.validate_epochs scores next items, and no prompt of that task is trained: set it to 0")
     name = "A-3" if "A-3" in names else names[0]
-    rows = _some(run.dataset.n_users, users)
-    history = run.dataset.history("validation")
-    histories = Ragged.from_lists([history[row] for row in rows])
+    tested = run.dataset.tested("validation")
+    if not len(tested):
+        raise UserError("run.validate_epochs: no user has both a training and a validation part: set it to 0")
+    rows = tested[_some(len(tested), users)]
+    histories = take_rows(run.dataset.history("validation"), rows)
     found = next_items(run, name, rows, histories, beams)
     ranks = ranks_in_list(found.items, run.dataset.targets("validation")[rows])
     metrics = ranking_metrics(ranks, (10,))
     return {f"{name} NDCG@10": float(metrics["NDCG@10"].mean()), f"{name} HR@10": float(metrics["HR@10"].mean())}
 
 
-def shown_candidates(dataset: Dataset) -> np.ndarray:
-    """int [n_users, C]: each user's test item among the stored negatives, in an order that is always the same."""
-    lists = np.column_stack([dataset.targets("test"), dataset.candidates])
-    return np.random.default_rng(99).permuted(lists, axis=1)
+def shown_candidates(dataset: Dataset, number: int = 0) -> np.ndarray:
+    """int [m, C]: each tested user's item among the negatives of list `number`, in an order that is always the same."""
+    rows = dataset.tested("test")
+    lists = np.column_stack([dataset.targets("test"), dataset.candidates[number]])[rows]
+    return np.random.default_rng([99, number]).permuted(lists, axis=1)
 
 
 def _next(run: Run, name: str, beams: int, seed: int, label: str, evaluation: Evaluation) -> None:
     data = run.dataset
-    history, targets = data.history("test"), data.targets("test")
-    found = next_items(run, name, np.arange(data.n_users), history, beams)
+    users = data.tested("test")
+    history, targets = take_rows(data.history("test"), users), data.targets("test")[users]
+    found = next_items(run, name, users, history, beams)
     popular = Popularity.fit(data).rank(history, max(CUTOFFS))
     _rank_results(run, name, "next item", found.items, popular, targets, seed, label, evaluation)
 
 
 def _choice(run: Run, name: str, beams: int, seed: int, label: str, evaluation: Evaluation) -> None:
     data = run.dataset
-    lists = shown_candidates(data)
-    found = choose(run, name, np.arange(data.n_users), lists, beams)
+    users, lists = data.tested("test"), shown_candidates(data)
+    found = choose(run, name, users, lists, beams)
     popular = Popularity.fit(data).rank_candidates(lists)
     task = f"one of {lists.shape[1]}"
-    _rank_results(run, name, task, found.items, popular, data.targets("test"), seed, label, evaluation)
+    _rank_results(run, name, task, found.items, popular, data.targets("test")[users], seed, label, evaluation)
 
 
 def _rank_results(

@@ -93,10 +93,11 @@ def _promises(found: dict[str, Evaluation]) -> dict[str, bool]:
 
 
 def _cases(run: Run) -> list[Case]:
-    """Some users of the test part, every so many, as people would look at them."""
+    """Some users of the test part with a test item, every so many, as people would look at them."""
     data = run.dataset
     prompt = run.prompts["C-12"]
     told = held_out_explanations(run, prompt)
+    told = told.take(np.flatnonzero(np.isin(told.user, data.tested("test"))))
     rows = told.take(np.linspace(0, len(told) - 1, _CASES).astype(int))
     sentences = explain(run, prompt.id, rows)
     found = next_items(run, "A-3", rows.user, take_rows(data.history("test"), rows.user), BEAMS)
