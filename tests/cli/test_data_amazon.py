@@ -31,6 +31,16 @@ def test_the_release_and_a_truncated_file(
     main_code(0)
     assert json.loads(capsys.readouterr().out)["counts"]["explanations"] == 12
     assert Dataset("out").items["title"].to_list() == [None, "It's x", None, None]
+    monkeypatch.setattr(
+        sys, "argv", [*words, "reviews_X_5.json.gz", "--overwrite", "--split", "time", "--holdout", "0.3"]
+    )
+    main_code(0)
+    manifest = json.loads(capsys.readouterr().out)
+    assert (manifest["split_times"], manifest["counts"]["users"]) == ([2, 3], 3)
+    assert Dataset("out").reviews["split"].to_list() == ["train", "train", "validation", "test"] * 3
+    monkeypatch.setattr(sys, "argv", [*words, "reviews_X_5.json.gz", "--overwrite", "--review-split", "random"])
+    main_code(0)
+    assert json.loads(capsys.readouterr().out)["protocol"] == "paper"
     monkeypatch.setattr(sys, "argv", [*words, "cut.json.gz", "--overwrite"])
     main_code(2)
     err = capsys.readouterr().err

@@ -58,6 +58,29 @@ def test_prepared_and_shown(shop: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert Dataset("out").manifest.name == "corner shop" and Dataset("out").manifest.k_core == 3
 
 
+def test_splits_and_candidates_as_typed(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    Path("buys.csv").write_text(BUYS.replace("a,v,0\n", "") + "d,w,9\n")  # d has one purchase
+    split = ["--split", "time", "--holdout", "0.2", "--review-split", "by-pair"]
+    lists = ["--candidates", "2", "--candidates-by", "popularity", "--candidate-lists", "3"]
+    assert vip5(monkeypatch, *PREPARE, *split, "--json") == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert (manifest["split"], manifest["holdout"], manifest["split_times"]) == ("time", 0.2, [3, 4])
+    assert (manifest["review_split"], manifest["protocol"]) == ("by-pair", "clean")
+    assert Dataset("out").tested("test").tolist() == [0, 1, 2]
+    assert vip5(monkeypatch, *PREPARE, "--overwrite", *split, "--k-core", "1", *lists, "--json") == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert (manifest["candidates_by"], manifest["candidate_lists"], manifest["counts"]["candidates"]) == (
+        "popularity", 3, 0  # b and c bought all there is
+    )  # fmt: skip
+    assert vip5(monkeypatch, "data", "info", "out") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for said in ("time: validation from 3, test from 4", "by-pair", "3, popularity", manifest["candidates_hash"]):
+        assert said in shown
+    assert vip5(monkeypatch, *PREPARE, "--overwrite", "--protocol", "paper") == 2  # --review-split random
+
+
 @pytest.mark.parametrize(
     ("words", "files", "message"),
     [
@@ -83,6 +106,18 @@ def test_prepared_and_shown(shop: Path, monkeypatch: pytest.MonkeyPatch, capsys:
             "error: user 'd' has 1 of the 3 interactions it takes (buys.csv, row 17): drop",
         ),
         (PREPARE, {"buys.csv": BUYS + "a,v,never\n"}, "error: timestamp 'never' is neither a number nor a date like"),
+        ([*PREPARE, "--holdout", "0.1"], {}, "error: --holdout without --split time: "),
+        ([*PREPARE, "--split", "time", "--holdout", "0.7"], {}, "error: --holdout 0.7 leaves no three parts: "),
+        (
+            [*PREPARE[:7], "--split", "time"],
+            {},
+            "error: no timestamps to split by (buys.csv): name their column with --map THEIRS=timestamp, or",
+        ),
+        (
+            [*PREPARE, "--split", "time"],
+            {"buys.csv": "customer,item,day\na,x,1\na,y,2\n"},
+            "error: 2 different timestamps, where a split by time takes 3 (buys.csv): ",
+        ),
         ([*PREPARE, "--map", "a"], {}, "error: --map a is not theirs=ours: "),
         ([*PREPARE, "--images", "gone"], {}, "error: no folder of photos gone: "),
         (

@@ -115,6 +115,65 @@ def test_without_time_the_file_orders_and_items_come_from_the_interactions(tmp_p
     assert dataset.interactions["timestamp"].null_count() == 7
 
 
+LATER = "user,item,timestamp\nann,a,1\nann,b,2\nann,c,8\nann,d,9\nbob,b,8\nbob,a,3\ncid,c,9\ndan,a,4\neve,b,5\n"
+
+
+def test_held_out_from_one_point_in_time_on(tmp_path: Path) -> None:
+    """Nine purchases: two of time 9 for the test, two of time 8 for validation; users lack one part or another."""
+    reviews = "user,item,timestamp,explanation\nann,c,9,So it is\ndan,d,9,Far too late\neve,b,6,It may stay\n"
+    given = files(tmp_path, interactions=LATER, reviews=reviews)
+    dataset = prepare(tmp_path / "out", **given, split="time", holdout=0.2)
+    manifest = dataset.manifest
+    assert (manifest.split, manifest.holdout, manifest.split_times) == ("time", 0.2, (8, 9))
+    assert dataset.interactions["split"].to_list() == [
+        *("train", "train", "validation", "test"), *("train", "validation"), "test", "train", "train"
+    ]  # fmt: skip
+    assert dataset.reviews["split"].to_list() == ["validation", "test", "train"]
+    assert dataset.targets("validation").tolist() == [2, 1, -1, -1, -1]
+    assert dataset.targets("test").tolist() == [3, -1, -1, -1, -1]  # nothing is known of cid
+    assert [row.tolist() for row in dataset.history("test")] == [[0, 1, 2], [0, 1], [], [0], [1]]
+    assert dataset.candidates.shape == (1, 5, 0)  # ann leaves nothing
+    assert dataset.hash != prepare(tmp_path / "half", **given, split="time", holdout=0.4).hash
+    usual = prepare(tmp_path / "usual", interactions=given["interactions"], split="time").manifest
+    assert usual.holdout == 0.1 and usual.split_times == (8, 9)
+    assert Dataset(tmp_path / "usual").manifest == usual
+
+
+def test_leave_one_out_says_so(tmp_path: Path) -> None:
+    manifest = prepare(tmp_path / "out", **files(tmp_path, interactions=BUYS)).manifest
+    assert (manifest.split, manifest.holdout, manifest.split_times) == ("leave-one-out", None, None)
+    assert (manifest.review_split, manifest.protocol) == ("by-time", "clean")
+
+
+def test_the_protocol_follows_from_the_review_split(tmp_path: Path) -> None:
+    given = files(tmp_path, interactions=BUYS, reviews=REVIEWS)
+    for review_split, protocol in (("by-time", "clean"), ("by-pair", "clean"), ("random", "paper")):
+        manifest = prepare(tmp_path / review_split, **given, review_split=review_split).manifest
+        assert (manifest.review_split, manifest.protocol) == (review_split, protocol)
+
+
+def test_candidates_in_several_lists(tmp_path: Path) -> None:
+    """Those of popularity have been bought in the training part; the first list is what it is alone."""
+    text = "user,item\n" + "".join(f"u{u},i{(u + n * n) % 40}\n" for u in range(30) for n in range(6))
+    given = files(tmp_path, interactions=text, items="item\n" + "".join(f"i{n}\n" for n in range(60)))
+    for by in ("uniform", "popularity"):
+        one = prepare(tmp_path / f"{by}-1", **given, candidates=10, candidates_by=by)
+        three = prepare(tmp_path / f"{by}-3", **given, candidates=10, candidates_by=by, candidate_lists=3)
+        assert one.candidates.shape == (1, 30, 10) and three.candidates.shape == (3, 30, 10)
+        assert (one.candidates[0] == three.candidates[0]).all()
+        assert len({lists.tobytes() for lists in three.candidates}) == 3
+        assert pl.read_parquet(one.path / "candidates.parquet").columns == ["user", "item"]
+        assert pl.read_parquet(three.path / "candidates.parquet").columns == ["list", "user", "item"]
+        assert (three.manifest.candidates_by, three.manifest.candidate_lists) == (by, 3)
+        assert three.candidates_hash == three.manifest.candidates_hash != one.candidates_hash
+        assert one.hash != three.hash
+        for lists in three.candidates:
+            for own, drawn in zip(three.sequences, lists, strict=True):
+                assert len(set(drawn.tolist())) == 10 and not set(drawn.tolist()) & set(own.tolist())
+        never_bought = ~np.isin(three.candidates, three.history("train").values)
+        assert never_bought.any() == (by == "uniform")
+
+
 def test_reviews_stand_for_interactions(tmp_path: Path) -> None:
     rows = "c,m1,3,It is a good one.,4\nc,m2,1,It is bad.,1\nc,m3,2,So it goes.,2\nc,m3,2,Again.,2\n"
     text = f"critic,movie_id,ts,text,stars\n{rows}"
@@ -135,36 +194,59 @@ def test_k_core_leaves_weak_users_and_items_out(tmp_path: Path) -> None:
         prepare(tmp_path / "four", **given, k_core=4)
 
 
-FAULTS: dict[str, tuple[dict[str, str], str]] = {
+FAULTS: dict[str, tuple[dict[str, str], str, dict[str, object]]] = {
     "short": (
         {"interactions": "user,item\na,x\na,y\na,z\nb,x\nb,y\n"},
         r"user 'b' has 2 of the 3 interactions it takes \(.*interactions.csv, row 5\): .*--k-core 3",
+        {},
     ),
     "unknown": (
         {"interactions": "user,item\na,x\na,y\na,?\na,?\n", "items": "item\nx\ny\n"},
         r"unknown item '\?' \(.*interactions.csv, row 4, and 1 more\): add it to .*items.csv",
+        {},
     ),
     "twice": (
         {"interactions": "user,item\na,x\n", "items": "item\nx\ny\nx\n"},
         r"item 'x' stands there twice \(.*items.csv, row 4\)",
+        {},
     ),
-    "no time": ({"interactions": "user,item,ts\na,x,1\na,x,\n"}, r"no timestamp \(.*row 3\)"),
+    "no time": ({"interactions": "user,item,ts\na,x,1\na,x,\n"}, r"no timestamp \(.*row 3\)", {}),
     "map": (
         {"interactions": "user,item\na,x\n"},
         r"--map who=…: no table has a column 'who' \(.*interactions.csv has user, item\)",
+        {"mapping": {"who": "user"}},
     ),
     "explanations": (
         {"interactions": "user,item\na,x\n", "explanations": "user,item,explanation\na,x,y\n"},
         r"explanations without reviews",
+        {},
     ),
+    "no time to split by": (
+        {"interactions": "user,item\na,x\n"},
+        r"no timestamps to split by \(.*interactions.csv\): name their column with --map THEIRS=timestamp",
+        {"split": "time"},
+    ),
+    "one time": (
+        {"interactions": "user,item,ts\na,x,1\na,y,1\na,z,1\n"},
+        r"1 different timestamps, where a split by time takes 3 \(.*interactions.csv\)",
+        {"split": "time"},
+    ),
+    "holdout alone": ({"interactions": BUYS}, "--holdout without --split time: ", {"holdout": 0.1}),
+    "all held out": (
+        {"interactions": BUYS},
+        "--holdout 0.5 leaves no three parts: ",
+        {"split": "time", "holdout": 0.5},
+    ),
+    "no candidates": ({"interactions": BUYS}, "1 lists of 0 candidates: ", {"candidates": 0}),
+    "no lists": ({"interactions": BUYS}, "0 lists of 99 candidates: ", {"candidate_lists": 0}),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_wrong_is_said_and_nothing_is_written(tmp_path: Path, fault: str) -> None:
-    texts, message = FAULTS[fault]
+    texts, message, options = FAULTS[fault]
     with pytest.raises(UserError, match=message) as caught:
-        prepare(tmp_path / "out", **files(tmp_path, **texts), mapping={"who": "user"} if fault == "map" else None)
+        prepare(tmp_path / "out", **files(tmp_path, **texts), **options)
     assert "\n" not in str(caught.value)
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".csv"] * len(texts)
 

@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
+from vip5.data import Dataset, Ragged, prepare
+from vip5.data.demo import write_demo
 from vip5.errors import UserError
 from vip5.evaluation import evaluate as module
 from vip5.evaluation.evaluate import (
@@ -108,6 +110,60 @@ def test_one_of_the_candidates(run, evaluation):
         assert number(evaluation, prompt, "HR@1").task == f"one of {width}"
 
 
+def test_each_list_of_candidates_has_an_order_of_its_own(run):
+    data = Dataset(run.dataset.path)
+    data.__dict__["candidates"] = np.concatenate([run.dataset.candidates] * 2)
+    first, second = shown_candidates(data), shown_candidates(data, 1)
+    assert (first == shown_candidates(run.dataset)).all() and (np.sort(first) == np.sort(second)).all()
+    at_once = np.column_stack([data.targets("test"), data.candidates[0]])
+    assert (first == np.random.default_rng(99).permuted(at_once, axis=1)).all()  # as published
+    assert ((first == second).mean(axis=1) < 0.5).all()
+
+
+@pytest.fixture
+def some(tiny_run) -> Run:
+    """The run, where users 0 to 9 have no test part, 10 to 19 no training part, and others 1 to 3 test items."""
+    run = Run.load(tiny_run)
+    lengths = run.dataset.sequences.lengths
+    test = np.where(np.arange(len(lengths)) < 10, 0, 1 + np.arange(len(lengths)) % 3)
+    train = np.where(np.isin(np.arange(len(lengths)), range(10, 20)), 0, lengths - test - 1)
+    run.dataset.__dict__["_split_counts"] = np.stack([train, lengths - test - train, test])
+    return run
+
+
+def test_only_the_tested_users_are_scored(some, tmp_path):
+    data = some.dataset
+    users = np.arange(20, data.n_users)
+    assert data.tested("test").tolist() == users.tolist()
+    done = evaluate(some, ["A-3", "B-5"], beams=10)
+    histories = Ragged.from_lists([data.history("test")[user] for user in users])
+    assert all(len(h) + 1 + user % 3 == len(data.sequences[user]) for user, h in zip(users, histories, strict=True))
+    targets = np.array([data.sequences[user][len(history)] for user, history in zip(users, histories, strict=True)])
+    lists = shown_candidates(data)
+    assert [target in shown for target, shown in zip(targets, lists.tolist(), strict=True)] == [True] * len(users)
+    for prompt, found in (
+        ("A-3", next_items(some, "A-3", users, histories, 10)),
+        ("B-5", choose(some, "B-5", users, lists, 10)),
+    ):
+        hit, gain = by_hand(found.items, targets, 10)
+        assert number(done, prompt, "HR@10").value == pytest.approx(hit)
+        assert number(done, prompt, "NDCG@10").value == pytest.approx(gain)
+        assert number(done, prompt, "HR@10").n == len(users) == len(done.ranks[prompt])
+    done.save_ranks(tmp_path / "ranks.parquet", data)
+    table = pl.read_parquet(tmp_path / "ranks.parquet")
+    assert table.filter(pl.col("prompt") == "B-5")["user"].equals(data.users["user"].gather(users))
+
+
+def test_where_nobody_can_be_tested_it_is_said(some):
+    counts = some.dataset.__dict__["_split_counts"]
+    some.dataset.__dict__["_split_counts"] = np.stack([counts.sum(axis=0), 0 * counts[0], 0 * counts[0]])
+    done = evaluate(some, ["A-3", "B-5", "C-3"])
+    lacks = "no user has both a training and a test part"
+    assert done.left_out == [f"A-3: {lacks}", f"B-5: {lacks}"] and {r.prompt for r in done.results} == {"C-3"}
+    with pytest.raises(UserError, match="no user has both a training and a validation part: set it to 0"):
+        validation_score(some, 10)
+
+
 def test_explanation_numbers(run, evaluation):
     scorer = RougeScorer(["rouge1", "rougeL"])
     reviews = run.dataset.reviews
@@ -185,6 +241,36 @@ def test_validation_looks_at_the_validation_items_alone(run, monkeypatch):
     assert scores == {"A-3 NDCG@10": pytest.approx(gain), "A-3 HR@10": pytest.approx(hit)}
     monkeypatch.setattr(type(data), "targets", lambda self, split: {"validation": found[:, 0]}[split])
     assert validation_score(run, 4, 10)["A-3 NDCG@10"] == 1.0
+
+
+def test_validation_looks_at_some_of_the_tested_users(some, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "next_items", lambda run, name, users, *_: asked.append(users) or next_items(
+        run, name, users, *_))  # fmt: skip
+    validation_score(some, 5, 10)
+    assert len(asked[0]) == 5 and set(asked[0].tolist()) <= set(some.dataset.tested("validation").tolist())
+    validation_score(some, 99, 10)
+    assert asked[1].tolist() == some.dataset.tested("validation").tolist() == [*range(10), *range(20, 30)]
+
+
+def test_a_shop_split_by_time_from_tables_to_numbers(tmp_path, tiny_settings):
+    """Users who came late are neither trained on nor scored, and are no reason to stop."""
+    write_demo(tmp_path / "shop", users=30, items=40)
+    tables = {name: tmp_path / "shop" / f"{name}.csv" for name in ("interactions", "items", "reviews")}
+    late = pl.read_csv(tables["interactions"]).with_columns(pl.col("user") + " late", pl.col("timestamp") + 10**9)
+    pl.concat([pl.read_csv(tables["interactions"]), late.head(30)]).write_csv(tables["interactions"])
+    data = prepare(tmp_path / "data", **tables, split="time", candidates=9, candidates_by="popularity")
+    tested = data.tested("test")
+    assert 0 < len(tested) < data.n_users and (data.history("train").lengths == 0).any()
+    settings = [*tiny_settings, "model.image_tokens=0", "optim.epochs=1", "run.validate_epochs=1"]
+    train(
+        Run.new(load_config("nano", None, settings), data),
+        tmp_path / "run",
+        validate=lambda run: validation_score(run, 9),
+        quiet=True,
+    )
+    done = evaluate(Run.load(tmp_path / "run"), ["A-3", "B-5"])
+    assert {r.n for r in done.results} == {len(tested)} and number(done, "B-5", "HR@1").task == "one of 10"
 
 
 def test_a_run_of_text_with_codes_by_number(tiny_data, tiny_settings, tmp_path):
