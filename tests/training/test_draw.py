@@ -85,6 +85,19 @@ def test_negatives_avoid_the_training_part_and_nothing_else(tiny_data, many):
         assert items == set(range(tiny_data.n_items)) - known[user]  # all others, the two held-out ones among them
 
 
+def test_who_came_after_the_point_in_time_is_not_trained_on(tmp_path):
+    rows = [(f"u{u}", f"i{(3 * u + t * t) % 20}", 10 * u + t) for u in range(10) for t in range(8)]
+    pl.DataFrame(rows, ["user", "item", "timestamp"], orient="row").write_csv(tmp_path / "interactions.csv")
+    data = prepare(tmp_path / "out", interactions=tmp_path / "interactions.csv", split="time", holdout=0.15)
+    early = np.flatnonzero(data.history("train").lengths)
+    known = [set(row.tolist()) for row in data.history("train")]
+    assert early.tolist() == list(range(7))
+    samples = draw(data, "samples.candidates=5", epochs=5)
+    assert set(samples.user) == set(early)
+    for part in (of_task(samples, "next"), of_task(samples, "choice")):
+        assert all(item in known[user] for user, item in zip(part.user, part.item, strict=True))
+
+
 def test_negatives_are_uniform(tiny_data):
     drawer = SampleDrawer(tiny_data, PROMPTS, load_config("nano"))
     free = tiny_data.n_items - len(set(tiny_data.history("train")[0].tolist()))
