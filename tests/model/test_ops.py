@@ -35,6 +35,18 @@ def test_attention_and_its_gradients(block, with_bias, p, monkeypatch):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("few", [0, ops.FEW])
+@pytest.mark.parametrize("steps", [1, 4, ops.FEW, ops.FEW + 1])
+def test_attention_of_one_query_a_sequence(few, steps, monkeypatch):
+    torch.manual_seed(0)
+    q, k, v = torch.randn(5, 2, 4), torch.randn(steps, 5, 2, 4), torch.randn(steps, 5, 2, 4)
+    bias = torch.randn(1, 2, 1, steps)
+    monkeypatch.setattr(ops, "FEW", few)
+    ours = ops.attend_one(q, k, v, ops.AttentionMask(bias))
+    plain = plain_attention(q[:, :, None], k.permute(1, 2, 0, 3), v.permute(1, 2, 0, 3), bias, None, 1.0)
+    torch.testing.assert_close(ours, plain[:, 0])
+
+
 def test_dropout_keeps_the_mean_and_the_share():
     torch.manual_seed(0)
     x = torch.ones(1001, 999, requires_grad=True)

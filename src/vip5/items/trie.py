@@ -82,6 +82,12 @@ class Trie:
         """The number of codes, over all groups."""
         return int(self.size[self.roots].sum())
 
+    @cached_property
+    def is_catalogue(self) -> bool:
+        """Whether there is one root, and the items below it are 0 … n_items - 1, each once."""
+        items = self.item[(self.item >= 0) & (self.parent >= 0)].sort().values
+        return len(self.roots) == 1 and torch.equal(items, torch.arange(self.n_items).to(items))
+
     def to(self, device: str | torch.device) -> "Trie":
         """The same trie on another device."""
         if self.roots.device == torch.device(device):

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from vip5.model.adapters import Adapter
 from vip5.model.config import ModelConfig
-from vip5.model.ops import MASKED, AttentionMask, attend, dropout
+from vip5.model.ops import MASKED, AttentionMask, attend, attend_one, dropout
 
-KeysValues = tuple[Tensor, Tensor]  # [B, H, L, E] each
+KeysValues = tuple[Tensor, Tensor]  # [B, H, L, E] each, of all L tokens; [t, N, H, E] of the t steps of N beams
 
 
 @dataclass
@@ -86,8 +86,8 @@ class SelfAttention(nn.Module):
     def forward(self, x_BLD: Tensor, mask: AttentionMask, past: "Past | None" = None) -> Tensor:
         qkv = self.qkv(x_BLD).unflatten(-1, (3, self.heads, -1))
         if past is not None:  # one position [B, K, D] of B·K beams, each with keys of its own
-            q, kv = qkv.flatten(0, 1)[:, :, :, None].split((1, 2), dim=1)
-            return self.out(attend(q[:, 0], *past.append(kv[:, :, :, 0]), mask, 0.0).view(*x_BLD.shape[:2], -1))
+            q, kv = qkv.flatten(0, 1).split((1, 2), dim=1)
+            return self.out(attend_one(q[:, 0], *past.append(kv), mask).view(*x_BLD.shape[:2], -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
         return self.out(attend(q, k, v, mask, self.dropout * self.training))
 
@@ -108,6 +108,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, x_BTD: Tensor, keys_values: KeysValues, mask: AttentionMask) -> Tensor:
         q = self.q(x_BTD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        q = q.expand(len(keys_values[0]), -1, -1, -1)  # from one row for all, at the first layer of such a step
         return self.out(attend(q, *keys_values, mask, self.dropout * self.training))
 
 
@@ -233,7 +234,11 @@ class Decoder(Stack):
         return DecoderState(keys_values, AttentionMask(padding=_padding(encoded.mask_BL)), beams)
 
     def step(self, x_BKD: Tensor, state: "DecoderState") -> Tensor:
-        """States [B, K, D] of the next position of every beam, whose token is embedded in `x_BKD`."""
+        """States [B, K, D] of the next position of every beam, whose token is embedded in `x_BKD`.
+
+        Where all rows have the same tokens, one row [1, K, D] stands for all: what comes before the first look at the
+        input is then worked out once.
+        """
         mask = AttentionMask(self.bias.of_distances(-state.length, 0)[None, :, None])
         for layer, block in enumerate(self.layers):
             x_BKD = block(x_BKD, mask, state.keys_values[layer], state.cross_mask, Past(state, layer))
@@ -244,24 +249,36 @@ class Decoder(Stack):
 class DecoderState:
     """Where a step-by-step decoding of B rows with K beams each stands.
 
-    Cross keys and values are kept once per row; self keys and values per beam, as [time, B·K, layers, 2, H, E]: time
-    first, so that reordering beams copies only the steps taken.
+    Cross keys and values are kept once per row; self keys and values of each layer per beam, as [time, N, 2, H, E]:
+    time first, so that reordering beams copies only the steps taken. N is B·K, or K where all rows are alike.
     """
 
     def __init__(self, keys_values: list[KeysValues], cross_mask: AttentionMask, beams: int) -> None:
         self.keys_values, self.cross_mask, self.beams = keys_values, cross_mask, beams
         self.length = 0  # steps taken
-        self.past: Tensor | None = None
+        self.past: list[Tensor | None] = [None] * len(keys_values)
 
     def reorder(self, parents_BK: Tensor) -> None:
-        """Beam i of each row goes on from beam `parents_BK[:, i]` of the same row; their number may change."""
-        B, K = parents_BK.shape
-        rows = (parents_BK + self.beams * torch.arange(B, device=parents_BK.device)[:, None]).flatten()
-        if self.past is not None:
-            past = self.past.new_empty(self.past.shape[0], B * K, *self.past.shape[2:])
-            torch.index_select(self.past[: self.length], 1, rows, out=past[: self.length])
-            self.past = past
-        self.beams = K
+        """Beam i of each row goes on from beam `parents_BK[:, i]` of the same row; their number may change.
+
+        One row [1, K] stands for all.
+        """
+        self.past = [None if past is None else self._chosen(past, parents_BK) for past in self.past]
+        self.beams = parents_BK.shape[1]
+
+    def _chosen(self, past: Tensor, parents_BK: Tensor) -> Tensor:
+        first_B1 = torch.arange(0, past.shape[1], self.beams, device=parents_BK.device)[:, None]
+        rows_N = (parents_BK + first_B1).flatten()
+        chosen = past.new_empty(past.shape[0], len(rows_N), *past.shape[2:])
+        torch.index_select(past[: self.length], 1, rows_N, out=chosen[: self.length])
+        return chosen
+
+    def fork(self, parents_BK: Tensor) -> "DecoderState":
+        """As `reorder`, but in a state of its own; this one stays what it is."""
+        state = DecoderState(self.keys_values, self.cross_mask, self.beams)
+        state.length, state.past = self.length, self.past
+        state.reorder(parents_BK)
+        return state
 
 
 class Past:
@@ -271,16 +288,13 @@ class Past:
         self.state, self.layer = state, layer
 
     def append(self, kv_N2HE: Tensor) -> KeysValues:
-        """Keys and values [N, H, t, E] of all steps, the one given now last."""
-        state, t = self.state, self.state.length
-        capacity = 0 if state.past is None else state.past.shape[0]
-        if t == capacity:
-            N, two, H, E = kv_N2HE.shape
-            grown = kv_N2HE.new_empty(max(4, 2 * capacity), N, len(state.keys_values), two, H, E)
-            if state.past is not None:
-                grown[:t] = state.past
-            state.past = grown
-        assert state.past is not None
-        state.past[t, :, self.layer] = kv_N2HE
-        k, v = state.past[: t + 1, :, self.layer].permute(2, 1, 3, 0, 4).unbind()
+        """Keys and values [t, N, H, E] of all steps, the one given now last."""
+        past, t = self.state.past[self.layer], self.state.length
+        if past is None or t == len(past):
+            grown = kv_N2HE.new_empty(max(8, 2 * t), *kv_N2HE.shape)
+            if past is not None:
+                grown[:t] = past
+            self.state.past[self.layer] = past = grown
+        past[t] = kv_N2HE
+        k, v = past[: t + 1].unbind(2)
         return k, v

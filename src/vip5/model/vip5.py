@@ -117,13 +117,17 @@ class VIP5(nn.Module):
 
     @torch.no_grad()
     def step(self, tokens_BK: Tensor, state: DecoderState) -> Tensor:
-        """Feed each beam its last token (0 at the start); states [B, K, D] for `head`. `state` advances."""
+        """Feed each beam its last token (0 at the start); states [B, K, D] for `head`. `state` advances.
+
+        Tokens [1, K] are those of every row; so they must be in all steps, and the parents in `DecoderState.reorder`.
+        """
         return self.decoder.step(self._embed_tokens(tokens_BK), state)
 
     def head(self, h: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Logits, float32, of states `h` [..., D] over all V tokens, or over the given ones alone.
 
         `tokens` is [n] for the same tokens everywhere, or [..., n] for own tokens of each state; logits are [..., n].
+        Where the states stand as [B, K, D], tokens [K, n] are those of each beam in every row.
         """
         text, new = self._head_tables()
         with torch.autocast(h.device.type, enabled=False):
