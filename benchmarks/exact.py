@@ -1,0 +1,151 @@
+"""What exact scores of a catalogue cost beside a beam search, for item codes of several kinds, and choosing among 100.
+
+Usage: benchmarks/exact.py [OUT.json]
+
+A model of preset nano's size with random weights reads prompts of 50 tokens for 64 users of a shop as large as Beauty
+(12,101 items), whose histories, as long as Beauty's, are left out of the lists. Times are CPU milliseconds a user on
+one thread, the lists of 20 items included; methods take turns, so what disturbs the machine disturbs them alike.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import process_time
+
+import numpy as np
+import torch
+
+from vip5.cli.options import print_table
+from vip5.decoding import beam_search, score_items, top_items
+from vip5.evaluation.results import Machine
+from vip5.items import Trie
+from vip5.model import VIP5, AdapterConfig, ModelConfig
+from vip5.model.config import backbone_size
+from vip5.prompts import Batch
+from vip5.training.run import write_json
+
+ITEMS, USERS, TOKENS, CANDIDATES, BEAMS, ROUNDS = 12_101, 64, 50, 100, 20, 5
+TEXT = backbone_size("nano")["text_vocab"]
+FIRST = 1001  # the first number of an item
+
+
+def spelled(cuts: list[int]) -> np.ndarray:
+    """Numbers, cut into tokens before the digits `cuts`; a token's id is its place in the number and its value."""
+    codes = np.zeros((ITEMS, len(cuts) + 1), np.int64)
+    for row, number in zip(codes, range(FIRST, FIRST + ITEMS), strict=True):
+        digits = str(number)
+        pieces = [digits[a:b] for a, b in zip(cuts, [*cuts[1:], 5], strict=True) if a < len(digits)]
+        row[: len(pieces) + 1] = [*(10 ** len(piece) + int(piece) + 2 for piece in pieces), 1]
+    return codes
+
+
+def new_tokens(levels: list[np.ndarray]) -> np.ndarray:
+    """Codes in tokens of their own, one table of tokens after the other, and </s>."""
+    starts = np.cumsum([TEXT, *(level.max() + 1 for level in levels[:-1])])
+    return np.column_stack([*(start + level for start, level in zip(starts, levels, strict=True)), np.ones(ITEMS, int)])
+
+
+def clusters(rng: np.random.Generator, above: np.ndarray, n: int, evenness: float) -> np.ndarray:
+    """A cluster 0 … n-1 for each item, drawn below each cluster `above` with shares of its own (Dirichlet)."""
+    chosen = np.empty(ITEMS, np.int64)
+    for cluster in np.unique(above):
+        inside = above == cluster
+        chosen[inside] = rng.choice(n, inside.sum(), p=rng.dirichlet(np.full(n, evenness)))
+    return chosen
+
+
+def code_kinds() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    own, all_one = np.arange(ITEMS), np.zeros(ITEMS, np.int64)
+    a, b = (rng.integers(0, 20, ITEMS) for _ in range(2))
+    first = clusters(rng, all_one, 256, 0.5)
+    second = clusters(rng, first, 256, 0.1)
+    third = clusters(rng, first * 256 + second, 256, 0.1)
+    order = np.lexsort([third, second, first])
+    same = (np.diff(np.stack([first, second, third])[:, order], prepend=-1) == 0).all(axis=0)
+    last = np.empty(ITEMS, np.int64)  # the how-manieth item with these three tokens
+    last[order] = np.arange(ITEMS) - np.maximum.accumulate(np.where(same, 0, np.arange(ITEMS)))
+    return {
+        "atomic": new_tokens([own]),
+        "collaborative + atomic": new_tokens([a, b, own]),
+        "numbers, 2 digits a token": spelled([0, 2, 4]),
+        "numbers, 1 digit a token": spelled([0, 1, 2, 3, 4]),
+        "semantic, 3 x 256": new_tokens([first, second, third, last]),
+    }
+
+
+def turns(methods: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """CPU milliseconds a user of each method, in each round."""
+    times: dict[str, list[float]] = {name: [] for name in methods}
+    for round_ in range(ROUNDS + 1):
+        for name, method in methods.items():
+            start = process_time()
+            method()
+            if round_:  # the first is to warm up
+                times[name].append((process_time() - start) * 1e3 / USERS)
+    return times
+
+
+def measure(codes: np.ndarray) -> dict[str, float | int]:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(1)
+    new = max(int(codes.max()) + 1 - TEXT, 0)
+    model = VIP5(
+        ModelConfig(**backbone_size("nano"), new_tokens=new, image_tokens=0, adapter=AdapterConfig(mode="full"))
+    ).eval()
+    ids, none = torch.from_numpy(rng.integers(2, TEXT, (USERS, TOKENS))), torch.zeros(0)
+    batch = Batch(ids, torch.zeros_like(ids), torch.zeros_like(ids), none.long(), none.view(0, 1), none.bool())
+    histories = [rng.integers(0, ITEMS, 3 + rng.geometric(1 / 4)) for _ in range(USERS)]
+    shown = np.stack([rng.choice(ITEMS, CANDIDATES, replace=False) for _ in range(USERS)]).ravel()
+    trie = Trie.build(codes)
+    lists = Trie.build(codes[shown], shown, np.repeat(np.arange(USERS), CANDIDATES))
+    times = turns(
+        {
+            "beam": lambda: beam_search(model, batch, trie=trie, beams=BEAMS, exclude=histories),
+            "exact": lambda: top_items(score_items(model, batch, trie), BEAMS, histories),
+            "choose_beam": lambda: beam_search(model, batch, trie=lists, roots=lists.roots, beams=BEAMS),
+            "choose_exact": lambda: beam_search(model, batch, trie=lists, roots=lists.roots, beams=CANDIDATES),
+        }
+    )
+    ratios = np.divide(times["exact"], times["beam"])
+    return {
+        "inner_nodes": len(trie.item) - int((trie.item >= 0).sum()),
+        **{name: median(values) for name, values in times.items()},
+        "ratio": median(ratios),
+        "ratio_low": ratios.min(),
+        "ratio_high": ratios.max(),
+        "choose_ratio": median(np.divide(times["choose_exact"], times["choose_beam"])),
+    }
+
+
+def main() -> None:
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/exact.json")
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        measured = {kind: measure(codes) for kind, codes in code_kinds().items()}
+    columns = [
+        "codes",
+        "inner nodes",
+        "beam 20",
+        "exact",
+        "ratio",
+        "lowest, highest",
+        "100: beam 20",
+        "beam 100",
+        "ratio",
+    ]
+    rows = [
+        [kind, m["inner_nodes"], *(f"{m[name]:.2f}" for name in ("beam", "exact", "ratio")),
+         f"{m['ratio_low']:.2f}, {m['ratio_high']:.2f}",
+         *(f"{m[name]:.2f}" for name in ("choose_beam", "choose_exact", "choose_ratio"))]
+        for kind, m in measured.items()
+    ]  # fmt: skip
+    print_table("CPU ms a user", columns, rows, f"{ITEMS} items, {USERS} users, medians of {ROUNDS} rounds")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    about = {"items": ITEMS, "users": USERS, "tokens": TOKENS, "rounds": ROUNDS, "unit": "CPU ms a user"}
+    write_json(out, {"machine": Machine.here().model_dump(), **about, "codes": measured})
+
+
+if __name__ == "__main__":
+    main()
