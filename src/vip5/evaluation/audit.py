@@ -1,0 +1,240 @@
+"""What a data set and its item codes give away: rules that need no training, checks for leaks, a verdict."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from vip5.baselines.item_knn import ItemKNN
+from vip5.baselines.popularity import Popularity
+from vip5.data import Dataset
+from vip5.errors import UserError
+from vip5.evaluation.control import control
+from vip5.evaluation.counterfactual import counterfactual, first_users
+from vip5.evaluation.intervals import Estimate, estimate
+from vip5.evaluation.leaks import Finding, table_findings
+from vip5.evaluation.leaks_fitted import (
+    ALPHA,
+    codes_above_training,
+    codes_of_new_items,
+    fitted_findings,
+    refitted_codes,
+    stored_negatives,
+    training_negatives,
+)
+from vip5.evaluation.probes import IdGap, IdPlusOne, LastAgain, SeldomNegative, Tested
+from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
+from vip5.items import SCHEMES, code_words
+from vip5.prompts import Prompt, Samples, load_prompts
+from vip5.prompts.samples import take_rows
+from vip5.training import load_config
+from vip5.training.draw import SampleDrawer, explainable
+from vip5.training.start import _train_vocabulary
+
+NEXT_METRICS = ("NDCG@5", "HR@10", "NDCG@10")
+CHOICE_METRICS = ("HR@1", "HR@5", "HR@10", "NDCG@10")
+NEXT, ID, GAP, FRESH = "next item", "id + 1", "id gap", "id + 1 (sequential)"
+POPULARITY, KNN, AGAIN, SELDOM = "popularity", "item-kNN", "last items again", "seldom a negative"
+TOKENIZER_USERS = 1000  # that the check of the tokenizer is made with: enough words, in a second
+
+
+@dataclass(frozen=True)
+class RuleRow:
+    """What one rule reaches in one task."""
+
+    task: str  # "next item", or "one of 100"
+    rule: str
+    metrics: dict[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The rules, the checks, and what follows from them."""
+
+    dataset: str
+    data_hash: str
+    codes: str
+    rows: list[RuleRow]
+    findings: list[Finding]
+
+    @property
+    def reasons(self) -> list[str]:
+        """One sentence for each leak."""
+        return [finding.words for finding in self.findings if finding.status == "leak"]
+
+    @property
+    def leaky(self) -> bool:
+        return bool(self.reasons)
+
+    @property
+    def verdict(self) -> str:
+        return "leaky" if self.leaky else "clean"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as plain values."""
+        rows = [
+            {"task": row.task, "rule": row.rule, "metrics": {m: e._asdict() for m, e in row.metrics.items()}}
+            for row in self.rows
+        ]
+        return {
+            "dataset": self.dataset,
+            "data_hash": self.data_hash,
+            "codes": self.codes,
+            "rules": rows,
+            "checks": [asdict(finding) for finding in self.findings],
+            "verdict": self.verdict,
+            "leaky": self.leaky,
+            "reasons": self.reasons,
+        }
+
+
+def _tokenizer(dataset: Dataset) -> str:
+    config = load_config("nano")
+    return _train_vocabulary(config, first_users(dataset, TOKENIZER_USERS), load_prompts()).tokenizer.to_str()
+
+
+def _prompts(*tasks: str) -> list[Prompt]:
+    return [prompt for prompt in load_prompts().values() if not prompt.unseen and (not tasks or prompt.task in tasks)]
+
+
+def _samples(dataset: Dataset) -> Samples:
+    few = [f"samples.{task}=1" for task in ("next", "next_yes_no", "yes_no", "choice")]
+    return SampleDrawer(dataset, _prompts(), load_config("nano", None, [*few, "samples.candidates=8"])).draw(0)
+
+
+def _choices(dataset: Dataset) -> Samples:
+    config = load_config("nano", None, ["samples.choice=1", "samples.candidates=100"])
+    drawer = SampleDrawer(dataset, _prompts("choice"), config)
+    return Samples.join([drawer.draw(epoch) for epoch in range(1 if dataset.n_users > 5000 else 5)])
+
+
+def _explanations(dataset: Dataset) -> pl.DataFrame:
+    return explainable(dataset, "train").select("user", "item", "rating", "headline", "feature", "explanation")
+
+
+# What training fits or draws, each from a data set alone.
+FITTED: dict[str, Callable[[Dataset], Any]] = {
+    "popularity": lambda dataset: Popularity.fit(dataset).counts,
+    "tokenizer": _tokenizer,
+    "training samples": _samples,
+    "training explanations": _explanations,
+}
+
+
+def audit(
+    dataset: Dataset,
+    codes: list[str],
+    refit: Callable[[Dataset], list[str]] | None = None,
+    *,
+    name: str = "given",
+    fitted: Mapping[str, Callable[[Dataset], Any]] = FITTED,
+    choices: Callable[[Dataset], Samples] = _choices,
+    seed: int = 0,
+) -> Audit:
+    """Try the rules on the test part and look for leaks in the data set, in its item codes, in what training makes.
+
+    codes: one word an item. refit: the scheme that they come from, to fit them again; codes of unknown origin are
+    judged by what they give away. name: what the codes are called. fitted, choices: what training fits and draws.
+    Every metric comes with a 95 % bootstrap interval (10,000 resamples).
+    """
+    tested = Tested.of(dataset)
+    if not len(tested):
+        raise UserError(f"no user of {dataset.path} has a test item: there is nothing to audit")
+    lists = _next_lists(dataset, codes, tested, seed)
+    orders = _choice_orders(dataset, codes, tested, seed)
+    ranks = {rule: ranks_in_list(found, tested.targets) for rule, found in lists.items()}
+    rows = [_row(NEXT, rule, found, NEXT_METRICS, seed) for rule, found in ranks.items()]
+    task = f"one of {tested.lists.shape[1]}"
+    for rule, order in orders.items():
+        rows.append(_row(task, rule, ranks_in_list(order, tested.targets), CHOICE_METRICS, seed))
+    if refit is not None:
+        other = counterfactual(dataset, seed)
+        of_codes = [refitted_codes(codes, refit, dataset, other)]
+    else:
+        ndcg = {rule: ranking_metrics(found, (5,))["NDCG@5"] for rule, found in ranks.items()}
+        honest = {rule: ndcg[rule] for rule in (POPULARITY, KNN, FRESH)}
+        of_codes = [
+            codes_above_training({rule: ndcg[rule] for rule in (ID, GAP)}, honest, seed),
+            codes_of_new_items(codes, dataset),
+        ]
+        other = counterfactual(dataset, seed)
+    findings = [
+        *of_codes,
+        *fitted_findings(fitted, dataset, other),
+        training_negatives(choices(dataset), dataset),
+        stored_negatives(tested, take_rows(dataset.sequences, tested.users), dataset.n_items),
+        _control(dataset, tested, lists[POPULARITY], orders[POPULARITY], seed),
+        *table_findings(dataset, tested),
+    ]
+    return Audit(dataset.manifest.name, dataset.hash, name, rows, findings)
+
+
+def codes_of(source: str, dataset: Dataset) -> tuple[list[str], Callable[[Dataset], list[str]] | None]:
+    """Item codes by a scheme's name or from a table with the columns item and code; and the scheme, to fit them again.
+
+    `paper` reads its numbers from the items and cannot be fitted again. A table may hold what a scheme gives.
+    """
+    if source in SCHEMES:
+        return code_words(source, dataset), None if source == "paper" else partial(code_words, source)
+    file = Path(source)
+    if not file.is_file():
+        raise UserError(f"no item codes {source!r}: give one of {', '.join(sorted(SCHEMES))}, or a codes.parquet")
+    try:
+        table = pl.read_parquet(file, columns=["item", "code"]).cast(pl.String)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"cannot read item codes ({file}: {reason}): give Parquet with the columns item, code"
+        ) from None
+    joined = dataset.items.select("item").join(table, on="item", how="left", maintain_order="left")
+    if len(joined) != dataset.n_items or joined["code"].null_count() or joined["code"].n_unique() < len(joined):
+        raise UserError(f"item codes are not one distinct code an item ({file}): give those of a run on this data set")
+    words = joined["code"].to_list()
+    for scheme in SCHEMES.keys() - {"paper"}:
+        if words == code_words(scheme, dataset):
+            return words, partial(code_words, scheme)
+    return words, None
+
+
+def _next_lists(dataset: Dataset, codes: list[str], tested: Tested, seed: int) -> dict[str, np.ndarray]:
+    histories, k = tested.histories, 10
+    return {
+        ID: IdPlusOne(codes).rank(histories, k),
+        GAP: IdGap(codes, seed).rank(histories, k),
+        FRESH: IdPlusOne(code_words("sequential", dataset)).rank(histories, k),
+        POPULARITY: Popularity.fit(dataset, seed).rank(histories, k),
+        AGAIN: LastAgain(dataset.n_items).rank(histories, k),
+        KNN: ItemKNN.fit(dataset, seed=seed).rank(histories, k),
+    }
+
+
+def _choice_orders(dataset: Dataset, codes: list[str], tested: Tested, seed: int) -> dict[str, np.ndarray]:
+    histories, lists = tested.histories, tested.lists
+    negatives = lists[lists != tested.targets[:, None]]
+    seldom = SeldomNegative(negatives, take_rows(dataset.sequences, tested.users), dataset.n_items)
+    return {
+        ID: IdPlusOne(codes).rank_candidates(lists, histories),
+        GAP: IdGap(codes, seed).rank_candidates(lists, histories),
+        POPULARITY: Popularity.fit(dataset, seed).rank_candidates(lists),
+        AGAIN: LastAgain(dataset.n_items).rank_candidates(lists, histories),
+        KNN: ItemKNN.fit(dataset, seed=seed).rank_candidates(lists, histories),
+        SELDOM: seldom.rank_candidates(lists, tested.targets),
+    }
+
+
+def _row(task: str, rule: str, ranks: np.ndarray, names: tuple[str, ...], seed: int) -> RuleRow:
+    metrics = ranking_metrics(ranks, (1, 5, 10))
+    return RuleRow(task, rule, {name: estimate(metrics[name], seed=seed) for name in names})
+
+
+def _control(dataset: Dataset, tested: Tested, ranked: np.ndarray, order: np.ndarray, seed: int) -> Finding:
+    """Popularity on shuffled targets: above chance, the metrics or the lists would be at fault."""
+    found = [control(ranked, dataset, seed=seed), control(order, dataset, tested.lists, seed=seed)]
+    p = min(one.p for one in found)
+    text = "; ".join(f"HR@10 {one.hit_rate.value:.4f}, chance {one.chance_hit_rate:.4f}" for one in found)
+    words = f"popularity on shuffled targets, next item and one of {tested.lists.shape[1]}: {text}"
+    return Finding("shuffled targets", "leak" if p < ALPHA / 2 else "ok", p, words)
