@@ -1,11 +1,14 @@
 """Made-up results and cases."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
+from vip5.data import Dataset, prepare
 from vip5.evaluation.intervals import Difference, Estimate
 from vip5.evaluation.report import Case, Explained, Product, Recommended
 from vip5.evaluation.results import Machine, Result, Results
@@ -77,3 +80,38 @@ def cases(photos: list[Path]) -> list[Case]:
         )
         for user in range(15)
     ]
+
+
+@pytest.fixture
+def make_shop(tmp_path: Path) -> Callable[..., Dataset]:
+    """Prepares a data set from rows: what each user buys in turn, and tables of items and reviews."""
+
+    def make(bought: dict[str, Sequence], items: dict | None = None, reviews: list[dict] | None = None, **options):
+        folder = tmp_path / f"shop{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        rows = [(user, str(item), n) for user, row in bought.items() for n, item in enumerate(row)]
+        tables = {"interactions": pl.DataFrame(rows, ["user", "item", "timestamp"], orient="row")}
+        if "names" in options:
+            names = options.pop("names")
+            tables["interactions"] = tables["interactions"].with_columns(user_name=pl.col("user").replace(names))
+        tables |= {"items": pl.DataFrame(items)} if items else {}
+        tables |= {"reviews": pl.DataFrame(reviews)} if reviews else {}
+        paths = {name: folder / f"{name}.parquet" for name in tables}
+        for name, table in tables.items():
+            table.write_parquet(paths[name])
+        return prepare(folder / "dataset", **paths, **options)
+
+    return make
+
+
+@pytest.fixture
+def random_shop(make_shop: Callable[..., Dataset]) -> Dataset:
+    """300 users who each buy 4 to 9 of 1,000 items without any taste, and write of each: nothing can be foretold."""
+    rng = np.random.default_rng(0)
+    bought = {f"u{n:03}": [f"i{i:04}" for i in rng.choice(1000, rng.integers(4, 10), False)] for n in range(300)}
+    reviews = [
+        {"user": user, "item": item, "rating": 4.0, "headline": f"so {item[-1]}", "explanation": f"It is {item} ."}
+        for user, row in bought.items()
+        for item in row
+    ]
+    return make_shop(bought, {"item": [f"i{n:04}" for n in range(1000)]}, reviews)

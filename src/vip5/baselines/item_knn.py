@@ -45,8 +45,9 @@ class ItemKNN:
             known = np.zeros((stop - start, len(self._item)), dtype=bool)
             part = slice(histories.offsets[start], histories.offsets[stop])
             known[histories.rows[part] - start, histories.values[part]] = True
-            free = ~known[row, scores.indices]
-            row, keys = row[free], self._keys(scores.data[free], scores.indices[free])
+            data = np.where(known[row, scores.indices], 0, scores.data)
+            kept = (data > 0) & (data >= _floor(data, scores.indptr, k)[row])
+            row, keys = row[kept], self._keys(data[kept], scores.indices[kept])
             keys = np.sort(row << 53 | keys)  # by user, score and place at once
             ends = np.searchsorted(row, np.arange(stop - start), side="right")
             at = np.searchsorted(row, np.arange(stop - start))[:, None] + np.arange(k)
@@ -82,10 +83,25 @@ class ItemKNN:
         return (2**31 - 1 - bits) << 22 | self._place[items]
 
 
+def _floor(scores: np.ndarray, offsets: np.ndarray, k: int) -> np.ndarray:
+    """float32 [n]: a score that at least k of each row's reach, so that few are left to sort.
+
+    It is the k-th best of the best of 8 k equal parts of a row; 0 for rows with fewer scores than parts.
+    """
+    parts, lengths = 8 * k, np.diff(offsets).astype(np.int64)
+    floor = np.zeros(len(lengths), dtype=np.float32)
+    rows = np.flatnonzero(lengths >= parts)
+    if len(rows):
+        cuts = offsets[rows, None] + lengths[rows, None] * np.arange(parts + 1) // parts
+        best = np.maximum.reduceat(np.append(scores, 0), cuts.ravel()).reshape(cuts.shape)[:, :parts]
+        floor[rows] = np.partition(best, parts - k, axis=1)[:, parts - k]
+    return floor
+
+
 def _matrix(rows: Ragged, n_items: int) -> sp.csr_array:
     """float32 [n, n_items]: 1 where the item stands in the row, however often."""
     ones = np.ones(len(rows.values), dtype=np.float32)
-    matrix = sp.csr_array((ones, rows.values.astype(np.int64), rows.offsets), shape=(len(rows), n_items))
-    matrix.sum_duplicates()
+    matrix = sp.csr_array((ones, rows.values, rows.offsets), shape=(len(rows), n_items), copy=True)
+    matrix.sum_duplicates()  # in place, hence the copy
     matrix.data[:] = 1
     return matrix

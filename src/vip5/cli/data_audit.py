@@ -51,10 +51,10 @@ def show(found: Any) -> None:
             [row.rule, *(f"{e.value:.4f} ± {(e.high - e.low) / 2:.4f}" for e in row.metrics.values())] for row in rows
         ]
         n = next(iter(rows[0].metrics.values())).n
-        note = f"± half a 95 % bootstrap interval over {n:,} users, 10,000 resamples; codes {found.codes}"
+        note = f"{n:,} users, codes {found.codes}; ± half a 95 % interval, 10,000 resamples"
         print_table(f"{task.capitalize()}, no training ({found.dataset})", ["rule", *rows[0].metrics], cells, note)
-    checks = [[finding.name, finding.status, finding.words] for finding in found.findings]
-    print_table(f"Checks ({found.dataset})", ["check", "status", "what was found"], checks)
+    checks = [[f"{finding.name}: {finding.words}", finding.status] for finding in found.findings]
+    print_table(f"Checks ({found.dataset})", ["check", "status"], checks)
     print(f"verdict: {found.verdict}")
     for reason in found.reasons:
         print(f"  because {reason}")

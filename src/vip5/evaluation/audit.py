@@ -26,7 +26,7 @@ from vip5.evaluation.leaks_fitted import (
     stored_negatives,
     training_negatives,
 )
-from vip5.evaluation.probes import IdGap, IdPlusOne, LastAgain, SeldomNegative, Tested
+from vip5.evaluation.probes import HeldOut, IdGap, IdPlusOne, LastAgain, SeldomNegative
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
 from vip5.items import SCHEMES, code_words
 from vip5.prompts import Prompt, Samples, load_prompts
@@ -37,7 +37,8 @@ from vip5.training.start import _train_vocabulary
 
 NEXT_METRICS = ("NDCG@5", "HR@10", "NDCG@10")
 CHOICE_METRICS = ("HR@1", "HR@5", "HR@10", "NDCG@10")
-NEXT, ID, GAP, FRESH = "next item", "id + 1", "id gap", "id + 1 (sequential)"
+NEXT, ID, GAP = "next item", "id + 1", "id gap"
+FRESH = ("id + 1 (sequential)", "id gap (sequential)")  # the same on codes that are fitted afresh
 POPULARITY, KNN, AGAIN, SELDOM = "popularity", "item-kNN", "last items again", "seldom a negative"
 TOKENIZER_USERS = 1000  # that the check of the tokenizer is made with: enough words, in a second
 
@@ -64,7 +65,7 @@ class Audit:
     @property
     def reasons(self) -> list[str]:
         """One sentence for each leak."""
-        return [finding.words for finding in self.findings if finding.status == "leak"]
+        return [f"{finding.name}: {finding.words}" for finding in self.findings if finding.status == "leak"]
 
     @property
     def leaky(self) -> bool:
@@ -141,7 +142,7 @@ def audit(
     judged by what they give away. name: what the codes are called. fitted, choices: what training fits and draws.
     Every metric comes with a 95 % bootstrap interval (10,000 resamples).
     """
-    tested = Tested.of(dataset)
+    tested = HeldOut.of(dataset)
     if not len(tested):
         raise UserError(f"no user of {dataset.path} has a test item: there is nothing to audit")
     lists = _next_lists(dataset, codes, tested, seed)
@@ -151,17 +152,16 @@ def audit(
     task = f"one of {tested.lists.shape[1]}"
     for rule, order in orders.items():
         rows.append(_row(task, rule, ranks_in_list(order, tested.targets), CHOICE_METRICS, seed))
+    other = counterfactual(dataset, seed)
     if refit is not None:
-        other = counterfactual(dataset, seed)
         of_codes = [refitted_codes(codes, refit, dataset, other)]
     else:
         ndcg = {rule: ranking_metrics(found, (5,))["NDCG@5"] for rule, found in ranks.items()}
-        honest = {rule: ndcg[rule] for rule in (POPULARITY, KNN, FRESH)}
+        honest = {rule: ndcg[rule] for rule in (POPULARITY, KNN, *FRESH)}
         of_codes = [
             codes_above_training({rule: ndcg[rule] for rule in (ID, GAP)}, honest, seed),
             codes_of_new_items(codes, dataset),
         ]
-        other = counterfactual(dataset, seed)
     findings = [
         *of_codes,
         *fitted_findings(fitted, dataset, other),
@@ -200,19 +200,21 @@ def codes_of(source: str, dataset: Dataset) -> tuple[list[str], Callable[[Datase
     return words, None
 
 
-def _next_lists(dataset: Dataset, codes: list[str], tested: Tested, seed: int) -> dict[str, np.ndarray]:
+def _next_lists(dataset: Dataset, codes: list[str], tested: HeldOut, seed: int) -> dict[str, np.ndarray]:
     histories, k = tested.histories, 10
+    fresh = code_words("sequential", dataset)
     return {
         ID: IdPlusOne(codes).rank(histories, k),
         GAP: IdGap(codes, seed).rank(histories, k),
-        FRESH: IdPlusOne(code_words("sequential", dataset)).rank(histories, k),
+        FRESH[0]: IdPlusOne(fresh).rank(histories, k),
+        FRESH[1]: IdGap(fresh, seed).rank(histories, k),
         POPULARITY: Popularity.fit(dataset, seed).rank(histories, k),
         AGAIN: LastAgain(dataset.n_items).rank(histories, k),
         KNN: ItemKNN.fit(dataset, seed=seed).rank(histories, k),
     }
 
 
-def _choice_orders(dataset: Dataset, codes: list[str], tested: Tested, seed: int) -> dict[str, np.ndarray]:
+def _choice_orders(dataset: Dataset, codes: list[str], tested: HeldOut, seed: int) -> dict[str, np.ndarray]:
     histories, lists = tested.histories, tested.lists
     negatives = lists[lists != tested.targets[:, None]]
     seldom = SeldomNegative(negatives, take_rows(dataset.sequences, tested.users), dataset.n_items)
@@ -231,7 +233,7 @@ def _row(task: str, rule: str, ranks: np.ndarray, names: tuple[str, ...], seed: 
     return RuleRow(task, rule, {name: estimate(metrics[name], seed=seed) for name in names})
 
 
-def _control(dataset: Dataset, tested: Tested, ranked: np.ndarray, order: np.ndarray, seed: int) -> Finding:
+def _control(dataset: Dataset, tested: HeldOut, ranked: np.ndarray, order: np.ndarray, seed: int) -> Finding:
     """Popularity on shuffled targets: above chance, the metrics or the lists would be at fault."""
     found = [control(ranked, dataset, seed=seed), control(order, dataset, tested.lists, seed=seed)]
     p = min(one.p for one in found)

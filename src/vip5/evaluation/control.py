@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from vip5.data import Dataset
 from vip5.evaluation.intervals import Estimate, estimate
-from vip5.evaluation.probes import Tested
+from vip5.evaluation.probes import HeldOut
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
 
 
@@ -27,7 +27,7 @@ class Control(NamedTuple):
 
 def shuffled_targets(dataset: Dataset, seed: int = 0) -> np.ndarray:
     """int [n]: for each tested user an item drawn uniformly outside their history."""
-    return _outside(Tested.of(dataset), dataset.n_items, np.random.default_rng([seed, 8]))[0]
+    return _outside(HeldOut.of(dataset), dataset.n_items, np.random.default_rng([seed, 8]))[0]
 
 
 def shuffled_choices(lists: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -45,7 +45,7 @@ def control(
     Chance is that of a list of k distinct items; a list that is shorter or shows the history again is below it.
     """
     if lists is None:
-        targets, free = _outside(Tested.of(dataset), dataset.n_items, np.random.default_rng([seed, 8]))
+        targets, free = _outside(HeldOut.of(dataset), dataset.n_items, np.random.default_rng([seed, 8]))
     else:
         targets, free = shuffled_choices(lists, seed), np.full(len(lists), lists.shape[1])
     metrics = ranking_metrics(ranks_in_list(ranked, targets), (k,))
@@ -62,7 +62,7 @@ def control(
     )
 
 
-def _outside(tested: Tested, n_items: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _outside(tested: HeldOut, n_items: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """An item outside each history, and how many there are. A history that holds all items counts as none."""
     histories = tested.histories
     keys = np.unique(histories.rows * n_items + histories.values)

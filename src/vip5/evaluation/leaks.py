@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from vip5.data import Dataset
-from vip5.evaluation.probes import Tested
+from vip5.evaluation.probes import HeldOut
 
 PLAIN_KEYS = ("title", "brand", "image")  # items alike in all of these are likely one item under two ids
 
@@ -22,7 +22,7 @@ class Finding:
     words: str
 
 
-def table_findings(dataset: Dataset, tested: Tested) -> list[Finding]:
+def table_findings(dataset: Dataset, tested: HeldOut) -> list[Finding]:
     """All checks that read the tables alone."""
     return [
         protocol(dataset),
@@ -90,7 +90,7 @@ def time_travel(dataset: Dataset) -> Finding:
     return Finding("order in time", "leak" if wrong else "ok", wrong, words)
 
 
-def later_training(dataset: Dataset, tested: Tested) -> Finding:
+def later_training(dataset: Dataset, tested: HeldOut) -> Finding:
     """How much of the others' training part is from after a user's test target: part of leave-one-out."""
     table = dataset.interactions
     times = table.filter((pl.col("split") == "train") & pl.col("timestamp").is_not_null())["timestamp"].sort()
@@ -119,7 +119,7 @@ def twin_items(dataset: Dataset) -> Finding:
     return Finding("twin items", "note" if twins else "ok", twins, words)
 
 
-def repeats(tested: Tested) -> Finding:
+def repeats(tested: HeldOut) -> Finding:
     """Test targets that the user had before; full ranking cannot find them, as it leaves the history out."""
     histories = tested.histories
     again = np.zeros(len(tested), dtype=bool)
@@ -129,7 +129,7 @@ def repeats(tested: Tested) -> Finding:
     return Finding("repeated targets", "note" if count else "ok", count, words)
 
 
-def cold_targets(dataset: Dataset, tested: Tested) -> Finding:
+def cold_targets(dataset: Dataset, tested: HeldOut) -> Finding:
     """Test targets that nobody bought in the training part."""
     cold = int((~np.isin(tested.targets, dataset.history("train").values)).sum())
     words = f"{cold:,} of {len(tested):,} test targets do not occur in the training part"

@@ -10,7 +10,7 @@ from vip5.data import Dataset, Ragged
 from vip5.evaluation.counterfactual import blind
 from vip5.evaluation.intervals import paired_difference
 from vip5.evaluation.leaks import Finding
-from vip5.evaluation.probes import IdGap, IdPlusOne, SeldomNegative, Tested
+from vip5.evaluation.probes import HeldOut, IdGap, IdPlusOne, SeldomNegative
 from vip5.evaluation.ranking import hit_rate, ranks_in_list
 from vip5.prompts import Samples
 
@@ -24,12 +24,10 @@ def refitted_codes(
 ) -> Finding:
     """Codes of a known scheme, fitted again with another held-out part."""
     if list(words) != refit(dataset):
-        return Finding("item codes", "leak", None, "the item codes are not what their scheme gives on this data")
+        return Finding("item codes", "leak", None, "they are not what their scheme gives on this data")
     if list(words) != refit(other):
-        return Finding(
-            "item codes", "leak", None, "the item codes change with the held-out items: they were fitted on them"
-        )
-    return Finding("item codes", "ok", None, "fitted again with other held-out items, the codes are the same")
+        return Finding("item codes", "leak", None, "they change with the held-out items, and so were fitted on them")
+    return Finding("item codes", "ok", None, "fitted again with other held-out items, they are the same")
 
 
 def codes_above_training(rules: Mapping[str, np.ndarray], honest: Mapping[str, np.ndarray], seed: int = 0) -> Finding:
@@ -61,7 +59,7 @@ def codes_of_new_items(words: Sequence[str], dataset: Dataset) -> Finding:
     known = np.unique(dataset.history("train").values)
     hits, items = [], []
     for split in ("validation", "test"):
-        tested = Tested.of(dataset, split)
+        tested = HeldOut.of(dataset, split)
         rows = np.flatnonzero(~np.isin(tested.targets, known))
         history = dataset.history("train")
         part = Ragged.from_lists([history[user] for user in tested.users[rows]])
@@ -88,9 +86,9 @@ def fitted_findings(fitted: Mapping[str, Callable[[Dataset], Any]], dataset: Dat
     findings = []
     for name, what in fitted.items():
         if blind(what, dataset, other):
-            findings.append(Finding(name, "ok", None, f"{name}: the same with another held-out part"))
+            findings.append(Finding(name, "ok", None, "the same with another held-out part"))
         else:
-            findings.append(Finding(name, "leak", None, f"{name}: changes with the held-out part, and so has read it"))
+            findings.append(Finding(name, "leak", None, "changes with the held-out part, and so has read it"))
     return findings
 
 
@@ -116,11 +114,11 @@ def training_negatives(choices: Samples, dataset: Dataset) -> Finding:
     p = float(binomtest(min(seen, trials), trials, min(expected / trials, 1.0), "less").pvalue)
     text = f"a user's held-out items are drawn {seen:,} times as negatives, {expected:,.0f} expected"
     if p < ALPHA:
-        return Finding(name, "leak", p, f"training negatives avoid the held-out items: {text}")
+        return Finding(name, "leak", p, f"they avoid the held-out items: {text}")
     return Finding(name, "ok", p, text)
 
 
-def stored_negatives(tested: Tested, sequences: Ragged, n_items: int, weights: np.ndarray | None = None) -> Finding:
+def stored_negatives(tested: HeldOut, sequences: Ragged, n_items: int, weights: np.ndarray | None = None) -> Finding:
     """Whether items that are someone's target are stored negatives as often as others.
 
     sequences: the n tested users' whole sequences, of which no negative is drawn. weights: float [n_items], how likely
@@ -153,5 +151,5 @@ def stored_negatives(tested: Tested, sequences: Ragged, n_items: int, weights: n
         p = min(p, float(norm.sf((hits - len(tested) * cut / width) / spread))) if cut < width else p
         text += f"; HR@{cut} of the seldomest {hits / len(tested):.4f}, chance {cut / width:.4f}"
     if p < ALPHA / 2:
-        return Finding(name, "leak", p, f"stored negatives avoid test items: {text}")
+        return Finding(name, "leak", p, f"they avoid test items: {text}")
     return Finding(name, "ok", p, text)

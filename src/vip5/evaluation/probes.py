@@ -20,7 +20,7 @@ _FAR = np.iinfo(np.int64).max // 4
 
 
 @dataclass(frozen=True)
-class Tested:
+class HeldOut:
     """The n users who have a target, as all rules see them."""
 
     users: np.ndarray  # int [n], rows of the data set
@@ -29,7 +29,7 @@ class Tested:
     lists: np.ndarray  # int [n, C]: the target among the stored negatives, in an order drawn once
 
     @classmethod
-    def of(cls, dataset: Dataset, split: Literal["validation", "test"] = "test") -> "Tested":
+    def of(cls, dataset: Dataset, split: Literal["validation", "test"] = "test") -> "HeldOut":
         """The tested users of a split; only the test has lists, for the validation they have no columns."""
         targets = dataset.targets(split)
         users = np.flatnonzero(targets >= 0)
