@@ -99,7 +99,9 @@ def later_training(dataset: Dataset, tested: HeldOut) -> Finding:
         return Finding("training from the future", "ok", None, "there are no dates")
     later = len(times) - np.searchsorted(times.to_numpy(), tests.to_numpy(), side="right")
     share = float(later.mean() / len(times))
-    words = f"{share:.1%} of the training interactions are later than a test target, on average: so is leave-one-out"
+    words = (
+        f"{share:.1%} of the training interactions are later than a test target, on average, as leave-one-out has it"
+    )
     return Finding("training from the future", "note" if share else "ok", share, words)
 
 
