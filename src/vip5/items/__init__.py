@@ -1,6 +1,6 @@
 """How items are written: the vocabulary, the code schemes, and the trie of all codes."""
 
-from vip5.items.codes import ItemCodes, fit_codes
+from vip5.items.codes import ItemCodes, fit_codes, save_words
 from vip5.items.schemes import SCHEMES, CodeSettings, code_items
 from vip5.items.trie import Trie
 from vip5.items.vocabulary import IMAGE, Spans, Vocabulary
@@ -15,4 +15,5 @@ __all__ = [
     "Vocabulary",
     "code_items",
     "fit_codes",
+    "save_words",
 ]

@@ -35,18 +35,18 @@ def kmeans(x: np.ndarray, k: int, rng: np.random.Generator, iterations: int = 25
     A centre that loses all its rows moves to the row that is farthest from its own; so there are k, unless `x` has
     fewer distinct rows.
     """
-    distinct = np.unique(x, axis=0)
-    if len(distinct) <= k:
-        return distinct.astype(np.float32)
     if len(x) > _SAMPLE * k:
         x = x[np.sort(rng.choice(len(x), _SAMPLE * k, replace=False))]
     x = x.astype(np.float32)
+    distinct = np.unique(x, axis=0)
+    if len(distinct) <= k:
+        return distinct
     centres = _spread_out(x, k, rng)
     for _ in range(iterations):
         owner, distance = nearest(x, centres)
-        sums = np.zeros((k, x.shape[1]))
-        np.add.at(sums, owner, x)
         counts = np.bincount(owner, minlength=k)
+        members = csr_array((np.ones(len(x)), (owner, np.arange(len(x)))), shape=(k, len(x)))
+        sums = members @ x
         empty = np.flatnonzero(counts == 0)
         moved = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
         moved[empty] = x[np.argsort(-distance)[: len(empty)]]

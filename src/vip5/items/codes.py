@@ -1,6 +1,7 @@
 """Item codes: how each item is written in tokens, and the plain table that they are kept in."""
 
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -34,6 +35,7 @@ class ItemCodes:
     vocabulary: Vocabulary
     new_tokens: list[str] = field(default_factory=list)
     collisions: int = 0
+    seed: int = 0  # that they were fitted with
     coder: SemanticCoder | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -73,6 +75,15 @@ class ItemCodes:
         table[np.arange(len(tokens)), tokens.lengths] = 1
         return table
 
+    def spelled(self, tokens: np.ndarray) -> str:
+        """What token ids [T] spell, up to </s>: the word of an item, where they do spell one."""
+        ids = [int(t) for t in tokens]
+        ids = ids[: ids.index(1)] if 1 in ids else ids
+        if not self.new_tokens:
+            return self.vocabulary.decode(np.array(ids, int))
+        added = [t - self.vocabulary.size for t in ids if t]
+        return "".join(self.new_tokens[t] if 0 <= t < len(self.new_tokens) else "?" for t in added)
+
     def facts(self) -> dict[str, object]:
         """What there is to know of the codes: how long they are, how many tokens they add, whether they can grow."""
         lengths = self.spans().tokens.lengths
@@ -100,7 +111,12 @@ class ItemCodes:
             },
             schema_overrides={"tokens": pl.List(pl.Int32)},
         )
-        about = {"scheme": self.scheme, "collisions": self.collisions, "new_tokens": _series(self.new_tokens)}
+        about = {
+            "scheme": self.scheme,
+            "seed": self.seed,
+            "collisions": self.collisions,
+            "new_tokens": _series(self.new_tokens),
+        }
         frame.write_parquet(folder / CODES, metadata={"vip5": json.dumps(about)})
         if self.coder is not None:
             self.coder.save(folder)
@@ -116,10 +132,21 @@ class ItemCodes:
             words = pl.read_parquet(file)["code"].to_list()
             coder = SemanticCoder.load(folder) if (folder / CODEBOOK).is_file() else None
             tokens = [f"<{name}_{n}>" for name, count in about["new_tokens"] for n in range(count)]
-            return cls(about["scheme"], words, vocabulary, tokens, about["collisions"], coder)
+            return cls(about["scheme"], words, vocabulary, tokens, about["collisions"], about["seed"], coder)
         except (OSError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{file} is damaged or of another version ({reason}): train again") from None
+
+
+def save_words(words: list[str], item_ids: pl.Series, file: Path) -> None:
+    """Write a table of item and code alone; whole or not at all."""
+    aside = file.with_name(f".{file.name}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pl.DataFrame({"item": item_ids, "code": words}).write_parquet(aside)
+        os.replace(aside, file)
+    except OSError as error:
+        raise UserError(f"cannot write {file} ({error.strerror or error}): choose another --out") from None
 
 
 def _series(new_tokens: list[str]) -> list[tuple[str, int]]:
@@ -139,4 +166,6 @@ def fit_codes(
     if isinstance(settings, str):
         settings = CodeSettings(scheme=settings)
     coding = code_items(settings, dataset, store, seed)
-    return ItemCodes(settings.scheme, coding.words, vocabulary, coding.new_tokens, coding.collisions, coding.coder)
+    return ItemCodes(
+        settings.scheme, coding.words, vocabulary, coding.new_tokens, coding.collisions, seed, coding.coder
+    )

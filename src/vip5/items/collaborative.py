@@ -67,7 +67,11 @@ def purchases(dataset: Dataset) -> csr_array:
     """X: which user bought which item in the training part, float64 0/1 [n_users, n_items]."""
     history = dataset.history("train")
     matrix = csr_array(
-        (np.ones(len(history.values)), history.values.astype(np.int64), history.offsets),
+        (
+            np.ones(len(history.values)),
+            history.values.astype(np.int64),
+            history.offsets.copy(),
+        ),  # changed in place below
         shape=(dataset.n_users, dataset.n_items),
     )
     matrix.sum_duplicates()

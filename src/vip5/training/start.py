@@ -41,7 +41,7 @@ def start_model(
     if part.backbone is not None:
         return _from_backbone(config, dataset, store, part.backbone)
     given = part.tokenizer
-    vocabulary = Vocabulary.load(given) if given else _train_vocabulary(config, dataset, prompts)
+    vocabulary = Vocabulary.load(given) if given else train_vocabulary(config, dataset, prompts)
     codes = fit_codes(config.codes, dataset, vocabulary, store, config.seed)
     size = backbone_size(part.size) | {"text_vocab": vocabulary.size}
     model = VIP5(_model_config(size, config, dataset, codes, store))
@@ -129,7 +129,7 @@ def _show_photos(model: VIP5, codes: ItemCodes, store: FeatureStore | None) -> N
     weight[shown] = ((weight[shown] + looks) * 0.5**0.5).to(weight.dtype)
 
 
-def _train_vocabulary(config: RunConfig, dataset: Dataset, prompts: dict[str, Prompt]) -> Vocabulary:
+def train_vocabulary(config: RunConfig, dataset: Dataset, prompts: dict[str, Prompt]) -> Vocabulary:
     """A tokenizer of the prompts' words, the users' names and numbers, and the words of items and training reviews.
 
     Each counts about as often as training meets it; nothing of a held-out interaction is read. Item codes stay out, so
