@@ -50,12 +50,12 @@ def test_a_leaky_shop(vip5, tmp_path: Path):
     said = [(user, item, f"I say {item} .") for user, item in rows]
     pl.DataFrame(said, ["user", "item", "explanation"], orient="row").write_csv(tmp_path / "reviews.csv")
     tables = ["--interactions", tmp_path / "buys.csv", "--reviews", tmp_path / "reviews.csv"]
-    assert vip5("data", "prepare", tmp_path / "shop", *tables, "--protocol", "paper")[0] == 0
+    assert vip5("data", "prepare", tmp_path / "shop", *tables, "--review-split", "random")[0] == 0
     code, out, _ = vip5("data", "audit", tmp_path / "shop")
     assert code == 3 and "verdict: leaky" in out
     assert "because protocol: protocol paper splits explanations at random" in out
     code, out, _ = vip5("data", "audit", tmp_path / "shop", "--json")
-    assert code == 3 and json.loads(out)["leaky"]
+    assert code == 3 and json.loads(out)["verdict"] == "leaky"
 
 
 def test_what_the_user_can_mend(vip5, tiny_data: Dataset, tmp_path: Path):

@@ -30,7 +30,7 @@ def test_only_the_held_out_part_differs(random_shop: Dataset):
 
 def test_a_review_of_a_held_out_pair_changes_whatever_its_split(make_shop):
     reviews = [{"user": "a", "item": i, "explanation": f"Of {i} it says ."} for i in "wxyz"]
-    dataset = make_shop({"a": "wxyz", "b": "zyxw"}, reviews=reviews, protocol="paper")
+    dataset = make_shop({"a": "wxyz", "b": "zyxw"}, reviews=reviews, review_split="random")
     texts = counterfactual(dataset).reviews["explanation"].to_list()
     assert [text.startswith("Of ") for text in texts] == [True, True, False, False]
 

@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
+from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.leaks import Finding, table_findings
-from vip5.evaluation.probes import HeldOut
 
 CLEAN = {"ann": "vwxyz", "bob": "zyxwv", "cat": "wvyxz"}
 TITLES = {"item": list("vwxyz"), "title": ["Red vase", "Blue wall", "Small x", "Yellow yarn", "Zinc zoo"]}
@@ -55,7 +55,7 @@ def test_explanations_of_held_out_pairs(make_shop):
     )
     planted = findings(dataset)["explanations in training"]
     assert (planted.status, planted.figure) == ("leak", 3) and "66.7% of the test items" in planted.words
-    paper = findings(make_shop(CLEAN, None, reviews, protocol="paper"))
+    paper = findings(make_shop(CLEAN, None, reviews, review_split="random"))
     assert paper["protocol"].status == "leak" and paper["explanations in training"].status == "leak"
 
 

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vip5.data import Dataset, Ragged, prepare
-from vip5.evaluation.probes import HeldOut, IdGap, IdPlusOne, LastAgain, SeldomNegative, code_numbers
+from vip5.evaluation.held_out import HeldOut
+from vip5.evaluation.probes import IdGap, IdPlusOne, LastAgain, SeldomNegative, code_numbers
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
-from vip5.items import code_words
+from vip5.items import code_items
 
 
 @pytest.mark.parametrize(
@@ -138,5 +139,5 @@ def test_a_rule_on_the_papers_numbers(shared, tmp_path, name, paper):
     dataset = prepare(tmp_path / name, **tables)
     tested = HeldOut.of(dataset)
     for scheme, low, high in (("paper", paper - 0.0005, paper + 0.0005), ("sequential", 0, 0.006)):
-        ranked = IdPlusOne(code_words(scheme, dataset)).rank(tested.histories, 5)
+        ranked = IdPlusOne(code_items(scheme, dataset).words).rank(tested.histories, 5)
         assert low < ranking_metrics(ranks_in_list(ranked, tested.targets))["NDCG@5"].mean() < high

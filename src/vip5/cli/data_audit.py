@@ -17,7 +17,8 @@ def register(app: typer.Typer) -> None:
 def audit(
     dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
     codes: Annotated[
-        str, typer.Option(help="A code scheme (sequential, atomic, paper), or a codes.parquet as in a run folder.")
+        str,
+        typer.Option(help="A code scheme, as in codes.scheme, or a table of codes, as a run folder's codes.parquet."),
     ] = "sequential",
     seed: Seed = 0,
     json: Json = False,

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
-from vip5.data import Dataset
+from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.intervals import Estimate, estimate
-from vip5.evaluation.probes import HeldOut
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
 
 
@@ -25,9 +24,9 @@ class Control(NamedTuple):
     p: float  # two-sided, of as many hits as there are, at that chance (binomial)
 
 
-def shuffled_targets(dataset: Dataset, seed: int = 0) -> np.ndarray:
-    """int [n]: for each tested user an item drawn uniformly outside their history."""
-    return _outside(HeldOut.of(dataset), dataset.n_items, np.random.default_rng([seed, 8]))[0]
+def shuffled_targets(tested: HeldOut, n_items: int, seed: int = 0) -> np.ndarray:
+    """int [n]: for each tested user an item of the catalogue, drawn uniformly outside their history."""
+    return _outside(tested, n_items, np.random.default_rng([seed, 8]))[0]
 
 
 def shuffled_choices(lists: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -36,18 +35,16 @@ def shuffled_choices(lists: np.ndarray, seed: int = 0) -> np.ndarray:
     return lists[np.arange(len(lists)), chosen]
 
 
-def control(
-    ranked: np.ndarray, dataset: Dataset, lists: np.ndarray | None = None, k: int = 10, seed: int = 0
-) -> Control:
+def control(ranked: np.ndarray, tested: HeldOut, n_items: int | None = None, k: int = 10, seed: int = 0) -> Control:
     """HR@k and NDCG@k of ranked lists [n, K] of the n tested users, whose targets were shuffled.
 
-    lists: int [n, C], what was to be ranked for one of C; without it, `ranked` is of next items outside the history.
+    n_items: of the catalogue, where next items outside the history were ranked; without it the users' candidates were.
     Chance is that of a list of k distinct items; a list that is shorter or shows the history again is below it.
     """
-    if lists is None:
-        targets, free = _outside(HeldOut.of(dataset), dataset.n_items, np.random.default_rng([seed, 8]))
+    if n_items is not None:
+        targets, free = _outside(tested, n_items, np.random.default_rng([seed, 8]))
     else:
-        targets, free = shuffled_choices(lists, seed), np.full(len(lists), lists.shape[1])
+        targets, free = shuffled_choices(tested.lists, seed), np.full(len(tested), tested.lists.shape[1])
     metrics = ranking_metrics(ranks_in_list(ranked, targets), (k,))
     gains = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(k) + 2.0))])
     shown = np.minimum(free, k)

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from vip5.data import Dataset
-from vip5.evaluation.probes import HeldOut
+from vip5.evaluation.held_out import HeldOut
 
 PLAIN_KEYS = ("title", "brand", "image")  # items alike in all of these are likely one item under two ids
 

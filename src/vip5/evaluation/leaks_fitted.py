@@ -8,9 +8,10 @@ from scipy.stats import binomtest, norm
 
 from vip5.data import Dataset, Ragged
 from vip5.evaluation.counterfactual import blind
+from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.intervals import paired_difference
 from vip5.evaluation.leaks import Finding
-from vip5.evaluation.probes import HeldOut, IdGap, IdPlusOne, SeldomNegative
+from vip5.evaluation.probes import IdGap, IdPlusOne, SeldomNegative
 from vip5.evaluation.ranking import hit_rate, ranks_in_list
 from vip5.prompts import Samples
 
@@ -22,12 +23,17 @@ NEXT_TO_HISTORY = 0.4  # share of the new items from which on codes have read wh
 def refitted_codes(
     words: Sequence[str], refit: Callable[[Dataset], list[str]], dataset: Dataset, other: Dataset
 ) -> Finding:
-    """Codes of a known scheme, fitted again with another held-out part."""
-    if list(words) != refit(dataset):
-        return Finding("item codes", "leak", None, "they are not what their scheme gives on this data")
-    if list(words) != refit(other):
-        return Finding("item codes", "leak", None, "they change with the held-out items, and so were fitted on them")
-    return Finding("item codes", "ok", None, "fitted again with other held-out items, they are the same")
+    """Codes of a known scheme, fitted again here, and with another held-out part.
+
+    Clusters may come out otherwise on another machine or in another version: then the scheme is cleared, but these very
+    codes are not (a note).
+    """
+    name, fresh = "item codes", refit(dataset)
+    if fresh != refit(other):
+        return Finding(name, "leak", None, "they change with the held-out items, and so were fitted on them")
+    if list(words) != fresh:
+        return Finding(name, "note", None, "not what their scheme gives here, so judged by what they give away")
+    return Finding(name, "ok", None, "fitted again with other held-out items, they are the same")
 
 
 def codes_above_training(rules: Mapping[str, np.ndarray], honest: Mapping[str, np.ndarray], seed: int = 0) -> Finding:

@@ -6,38 +6,14 @@ Every rule gives int lists, best first, that go through the metrics of the model
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from vip5.data import Dataset, Ragged
-from vip5.evaluation.evaluate import shown_candidates
+from vip5.data import Ragged
 from vip5.prompts.samples import take_rows
 
 _USERS_AT_ONCE = 1024
 _FAR = np.iinfo(np.int64).max // 4
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """The n users who have a target, as all rules see them."""
-
-    users: np.ndarray  # int [n], rows of the data set
-    histories: Ragged  # n rows: what is known before the target
-    targets: np.ndarray  # int [n]
-    lists: np.ndarray  # int [n, C]: the target among the stored negatives, in an order drawn once
-
-    @classmethod
-    def of(cls, dataset: Dataset, split: Literal["validation", "test"] = "test") -> "HeldOut":
-        """The tested users of a split; only the test has lists, for the validation they have no columns."""
-        targets = dataset.targets(split)
-        users = np.flatnonzero(targets >= 0)
-        lists = shown_candidates(dataset)[users] if split == "test" else np.empty((len(users), 0), np.int32)
-        return cls(users, take_rows(dataset.history(split), users), targets[users], lists)
-
-    def __len__(self) -> int:
-        return len(self.users)
 
 
 def code_numbers(words: Sequence[str]) -> np.ndarray:
