@@ -8,7 +8,8 @@ from pathlib import Path
 
 from vip5.cli.options import print_table
 from vip5.data import Dataset, prepare
-from vip5.evaluation.results import Results, caption, table
+from vip5.evaluation.results import Results
+from vip5.evaluation.tables import caption, table
 from vip5.features.encode import encode
 from vip5.features.encoders import load_encoder
 from vip5.reproduce.photos import BEAMS, with_and_without_photos

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from vip5.errors import UserError
-from vip5.evaluation.results import Result, Results, markdown, write_whole
+from vip5.evaluation.results import Result, Results, write_whole
+from vip5.evaluation.tables import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

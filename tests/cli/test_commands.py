@@ -101,9 +101,15 @@ def test_train_and_evaluate(vip5, tiny_data, tiny_settings, tmp_path):
     code, out, _ = vip5("evaluate", run, "--prompts", "A-3, B-5", "--beams", 10, "--json", file, "--device", "cpu")
     assert code == 0 and "A-3" in out and "NDCG@10" in out and "popularity" in out
     stored = json.loads(file.read_text())
-    assert {r["prompt"] for r in stored["results"]} == {"A-3", "B-5"} and stored["command"].startswith("vip5 evaluate")
+    assert {r["prompt"] for r in stored["results"] if r["kind"] != "rule"} == {"A-3", "B-5"}
+    assert {r["model"] for r in stored["results"] if r["kind"] == "rule"} >= {"id + 1", "item-kNN"}
+    assert stored["command"].startswith("vip5 evaluate") and stored["audit"]["verdict"] == "clean"
+    assert "id + 1" in out and "Audit: clean" in out
+    card = (run / "README.md").read_text()
+    assert "Audit: clean" in card and "| rule | item-kNN |" in card and "| A-3 | VIP5 |" in card
     code, out, _ = vip5("evaluate", run, "--prompts", "A-3", "--beams", 10, "--json", "-", "--device", "cpu")
-    assert [r for r in stored["results"] if r["prompt"] == "A-3"] == json.loads(out)["results"]
+    alone = [r for r in json.loads(out)["results"] if r["prompt"] == "A-3"]
+    assert alone == [r for r in stored["results"] if r["prompt"] == "A-3"]
     assert (run / "ranks.parquet").is_file()
 
 

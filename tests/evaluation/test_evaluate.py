@@ -11,15 +11,19 @@ from vip5.data import Dataset, Ragged, prepare
 from vip5.data.demo import write_demo
 from vip5.errors import UserError
 from vip5.evaluation import evaluate as module
+from vip5.evaluation import explanations
+from vip5.evaluation.audit import audit_run
 from vip5.evaluation.evaluate import (
     PROMPTS,
     Evaluation,
+    Settings,
     evaluate,
-    held_out_explanations,
-    shown_candidates,
     validation_score,
 )
-from vip5.evaluation.predict import Ranking, choose, next_items
+from vip5.evaluation.explanations import held_out_explanations
+from vip5.evaluation.held_out import HeldOut
+from vip5.evaluation.predict import Ranking, choose, next_items, score_next, write_choice, write_next
+from vip5.evaluation.stored import load_ranks, load_sentences
 from vip5.training import Run, load_config, train
 
 
@@ -30,11 +34,13 @@ def run(tiny_run) -> Run:
 
 @pytest.fixture(scope="module")
 def evaluation(run) -> Evaluation:
-    return evaluate(run, beams=10)
+    return evaluate(run, settings=Settings(beams=10))
 
 
 def number(evaluation: Evaluation, prompt: str, metric: str):
-    return next(r for r in evaluation.results if (r.prompt, r.metric) == (prompt, metric))
+    return next(
+        r for r in evaluation.results if (r.prompt, r.metric, r.group, r.kind) == (prompt, metric, "all", "model")
+    )
 
 
 def by_hand(lists: np.ndarray, targets: np.ndarray, k: int) -> tuple[float, float]:
@@ -49,10 +55,15 @@ def by_hand(lists: np.ndarray, targets: np.ndarray, k: int) -> tuple[float, floa
 
 def test_every_prompt_has_its_numbers(run, evaluation):
     assert {r.prompt for r in evaluation.results} == set(PROMPTS) and evaluation.left_out == []
+    whole = ("coverage@10", "Gini@10", "USR", "FCR", "DIV")  # numbers of all users together
     for r in evaluation.results:
-        assert r.low <= r.value <= r.high and r.n > 0 and r.protocol == "clean" and r.split == "test"
-        assert r.data_hash == run.dataset.hash and r.baseline_value is not None
-        assert r.difference == pytest.approx(r.value - r.baseline_value, abs=1e-9)
+        assert r.n > 0 and r.protocol == "clean" and r.split == "test" and r.data_hash == run.dataset.hash
+        assert r.baseline_value is not None
+        assert r.low is None if r.metric in whole else r.low <= r.value <= r.high
+        if r.difference is not None:
+            assert r.difference == pytest.approx(r.value - r.baseline_value, abs=1e-9)
+    compared = {r.metric for r in evaluation.results if r.difference is not None}
+    assert {"HR@1", "HR@10", "NDCG@5", "MRR@10", "BLEU-4", "ROUGE-L"} <= compared
 
 
 def test_next_item_numbers(run, evaluation):
@@ -92,7 +103,7 @@ def test_answers_do_not_depend_on_who_is_asked_together(run, monkeypatch):
 
 def test_one_of_the_candidates(run, evaluation):
     data = run.dataset
-    lists = shown_candidates(data)
+    lists = HeldOut.of(data).lists
     width = lists.shape[1]
     assert width == data.candidates.shape[2] + 1
     places = [row.tolist().index(target) for row, target in zip(lists, data.targets("test"), strict=True)]
@@ -113,8 +124,8 @@ def test_one_of_the_candidates(run, evaluation):
 def test_each_list_of_candidates_has_an_order_of_its_own(run):
     data = Dataset(run.dataset.path)
     data.__dict__["candidates"] = np.concatenate([run.dataset.candidates] * 2)
-    first, second = shown_candidates(data), shown_candidates(data, 1)
-    assert (first == shown_candidates(run.dataset)).all() and (np.sort(first) == np.sort(second)).all()
+    first, second = HeldOut.of(data).lists, HeldOut.of(data, number=1).lists
+    assert (first == HeldOut.of(run.dataset).lists).all() and (np.sort(first) == np.sort(second)).all()
     at_once = np.column_stack([data.targets("test"), data.candidates[0]])
     assert (first == np.random.default_rng(99).permuted(at_once, axis=1)).all()  # as published
     assert ((first == second).mean(axis=1) < 0.5).all()
@@ -135,11 +146,11 @@ def test_only_the_tested_users_are_scored(some, tmp_path):
     data = some.dataset
     users = np.arange(20, data.n_users)
     assert data.tested("test").tolist() == users.tolist()
-    done = evaluate(some, ["A-3", "B-5"], beams=10)
+    done = evaluate(some, ["A-3", "B-5"], Settings(beams=10))
     histories = Ragged.from_lists([data.history("test")[user] for user in users])
     assert all(len(h) + 1 + user % 3 == len(data.sequences[user]) for user, h in zip(users, histories, strict=True))
     targets = np.array([data.sequences[user][len(history)] for user, history in zip(users, histories, strict=True)])
-    lists = shown_candidates(data)
+    lists = HeldOut.of(data).lists
     assert [target in shown for target, shown in zip(targets, lists.tolist(), strict=True)] == [True] * len(users)
     for prompt, found in (
         ("A-3", next_items(some, "A-3", users, histories, 10)),
@@ -148,9 +159,9 @@ def test_only_the_tested_users_are_scored(some, tmp_path):
         hit, gain = by_hand(found.items, targets, 10)
         assert number(done, prompt, "HR@10").value == pytest.approx(hit)
         assert number(done, prompt, "NDCG@10").value == pytest.approx(gain)
-        assert number(done, prompt, "HR@10").n == len(users) == len(done.ranks[prompt])
-    done.save_ranks(tmp_path / "ranks.parquet", data)
-    table = pl.read_parquet(tmp_path / "ranks.parquet")
+        assert number(done, prompt, "HR@10").n == len(users) == len(done.ranked[prompt][1].ranks)
+    done.save(tmp_path)
+    table = load_ranks(tmp_path)
     assert table.filter(pl.col("prompt") == "B-5")["user"].equals(data.users["user"].gather(users))
 
 
@@ -168,7 +179,7 @@ def test_explanation_numbers(run, evaluation):
     scorer = RougeScorer(["rouge1", "rougeL"])
     reviews = run.dataset.reviews
     for prompt in ("C-3", "C-12"):
-        written, truth = evaluation.sentences[prompt]
+        written, truth = evaluation.told[prompt].written, evaluation.told[prompt].truth
         rows = held_out_explanations(run, run.prompts[prompt]).review
         assert truth == [reviews["explanation"][int(row)] for row in rows] and len(written) == len(truth)
         assert set(reviews["split"].gather(rows)) == {"test"}
@@ -190,10 +201,14 @@ def test_a_perfect_model_scores_one_and_a_useless_one_nothing(run, monkeypatch):
         monkeypatch.setattr(module, "next_items", answer)
         monkeypatch.setattr(module, "choose", answer)
         for r in evaluate(run, ["A-3", "B-5"]).results:
-            assert (r.value, r.low, r.high) == (value, value, value)
+            if r.metric.startswith(("HR", "NDCG", "MRR")) and r.kind == "model":
+                assert (r.value, r.low, r.high) == (value, value, value)
     said = run.dataset.reviews["explanation"]
-    monkeypatch.setattr(module, "explain", lambda run, prompt, samples, **_: said.gather(samples.review).to_list())
-    assert all(r.value == pytest.approx(100) for r in evaluate(run, ["C-3"]).results)
+    answer = lambda run, prompt, samples, **_: said.gather(samples.review).to_list()  # noqa: E731
+    monkeypatch.setattr(explanations, "explain", answer)
+    results = evaluate(run, ["C-3"]).results
+    assert all(r.value == pytest.approx(100) for r in results if r.metric.startswith(("BLEU", "ROUGE")))
+    assert all(r.value == r.baseline_value for r in results if r.baseline == "the true sentences")
 
 
 def test_what_the_data_cannot_answer_is_said(run, tiny_run):
@@ -223,14 +238,20 @@ def test_prompts_that_cannot_be_evaluated(run):
 
 
 def test_ranks_are_left_for_paired_comparisons(run, evaluation, tmp_path):
-    evaluation.save_ranks(tmp_path / "ranks.parquet", run.dataset)
-    table = pl.read_parquet(tmp_path / "ranks.parquet")
+    evaluation.save(tmp_path)
+    table = load_ranks(tmp_path)
     assert set(table["prompt"]) == {"A-3", "A-9", "B-5", "B-8"}
     for prompt in ("A-3", "B-5"):
         ranks = table.filter(pl.col("prompt") == prompt)
         assert ranks["user"].to_list() == run.dataset.users["user"].to_list()
         assert (ranks["rank"].fill_null(99) < 10).mean() == pytest.approx(number(evaluation, prompt, "HR@10").value)
         assert ranks["rank"].drop_nulls().max() < 100
+    sentences = load_sentences(tmp_path)
+    assert set(sentences["prompt"]) == {"C-3", "C-12"}
+    assert sentences.filter(pl.col("prompt") == "C-3")["written"].to_list() == evaluation.told["C-3"].written
+    assert set(sentences["item"]) <= set(run.dataset.items["item"])
+    evaluate(run, ["A-3"]).save(tmp_path)  # nothing of an earlier evaluation stays
+    assert set(load_ranks(tmp_path)["prompt"]) == {"A-3"} and load_sentences(tmp_path).is_empty()
 
 
 def test_validation_looks_at_the_validation_items_alone(run, monkeypatch):
@@ -270,7 +291,9 @@ def test_a_shop_split_by_time_from_tables_to_numbers(tmp_path, tiny_settings):
         quiet=True,
     )
     done = evaluate(Run.load(tmp_path / "run"), ["A-3", "B-5"])
-    assert {r.n for r in done.results} == {len(tested)} and number(done, "B-5", "HR@1").task == "one of 10"
+    assert {r.n for r in done.results if r.group == "all"} == {len(tested)}
+    assert number(done, "B-5", "HR@1").task == "one of 10"
+    assert audit_run(Run.load(tmp_path / "run")).reasons == []
 
 
 def test_a_run_of_text_with_codes_by_number(tiny_data, tiny_settings, tmp_path):
@@ -281,3 +304,91 @@ def test_a_run_of_text_with_codes_by_number(tiny_data, tiny_settings, tmp_path):
     assert run.features is None and run.codes.targets().shape[1] > 2
     test_own_history_never_comes_out_and_nothing_twice(run)
     assert {r.prompt for r in evaluate(run, ["A-9", "B-8", "C-12"]).results} == {"A-9", "B-8", "C-12"}
+
+
+# -- other ways to find items, and other numbers -----------------------------------------------------------------------
+
+
+def test_exact_scores_give_ranks_down_to_the_last_place(run):
+    """As many beams as items drop nothing, so their lists are the truth."""
+    data = run.dataset
+    users, history, targets = np.arange(data.n_users), data.history("test"), data.targets("test")
+    ranking, ranks = score_next(run, "A-3", users, history, targets, 10)
+    whole = next_items(run, "A-3", users, history, data.n_items)
+    assert np.allclose(ranking.scores, whole.scores[:, :10], atol=1e-4)
+    places = [row.tolist().index(target) for row, target in zip(whole.items, targets, strict=True)]
+    assert (np.abs(ranks - places) <= 1).all() and (ranks == places).mean() > 0.9  # near ties aside
+    done = evaluate(run, ["A-3", "B-5"], Settings(decode="exact", cutoffs=(10, 25), beams=25))
+    assert number(done, "A-3", "HR@25").value == pytest.approx((ranks < 25).mean())
+    assert done.ranked["A-3"][1].depth == data.n_items and (done.ranked["A-3"][1].ranks < data.n_items).all()
+    lists = HeldOut.of(data).lists
+    assert (done.ranked["B-5"][1].lists[0] == choose(run, "B-5", users, lists, lists.shape[1]).items).all()
+
+
+def test_what_is_written_freely_may_be_no_item(run, monkeypatch):
+    """Places of codes that do not exist are wasted, and counted; with every code legal there are none to waste."""
+    data, users = run.dataset, np.arange(run.dataset.n_users)
+    found = write_next(run, "A-3", users, data.history("test"), 20)
+    valid = found.items[found.items >= 0]
+    assert found.items.shape == (data.n_users, 20) and len(valid) and valid.max() < data.n_items
+    lists = HeldOut.of(data).lists
+    chosen = write_choice(run, "B-5", users, lists, 20).items
+    assert all(set(row) <= {-1, *shown} for row, shown in zip(chosen.tolist(), lists.tolist(), strict=True))
+    done = evaluate(run, ["A-3", "B-5"], Settings(decode="free"))
+    by_hand_invalid = np.mean([np.mean([item < 0 for item in row[:10]]) for row in found.items.tolist()])
+    assert number(done, "A-3", "invalid@10").value == pytest.approx(by_hand_invalid)
+    assert number(done, "A-3", "repeated@10").value == 0  # an atomic code is one token
+    assert not [r for r in evaluate(run, ["A-3"]).results if r.metric.startswith(("invalid", "repeated"))]
+
+
+def test_codes_are_read_back_from_tokens(run):
+    codes = run.codes
+    assert [codes.spelled(row) for row in codes.targets()] == codes.words
+    assert codes.spelled(np.array([5, 1])) == "?" and codes.spelled(np.array([1])) == ""
+
+
+def test_several_lists_of_candidates_are_averaged(tiny_run):
+    several = Run.load(tiny_run)
+    data = several.dataset
+    other = np.roll(data.candidates[0], 1, axis=0)
+    targets = data.targets("test")
+    free = ~(other == targets[:, None]).any(axis=1)
+    data.__dict__["candidates"] = np.stack([data.candidates[0], np.where(free[:, None], other, data.candidates[0])])
+    done = evaluate(several, ["B-5"])
+    alone = [
+        by_hand(choose(several, "B-5", np.arange(data.n_users), HeldOut.of(data, number=n).lists).items, targets, 10)[0]
+        for n in (0, 1)
+    ]
+    assert number(done, "B-5", "HR@10").value == pytest.approx(np.mean(alone))
+    assert done.ranked["B-5"][1].ranks.shape == (data.n_users, 2)
+
+
+def test_groups_part_the_users(run, evaluation):
+    groups = [r for r in evaluation.results if (r.prompt, r.metric) == ("A-3", "HR@10") and r.group != "all"]
+    for family in ("history", "bought"):
+        mine = [r for r in groups if r.group.startswith(family)]
+        assert sum(r.n for r in mine) == run.dataset.n_users
+        mean = sum(r.n * r.value for r in mine) / run.dataset.n_users
+        assert mean == pytest.approx(number(evaluation, "A-3", "HR@10").value)
+
+
+def test_shuffled_targets_are_at_chance(evaluation):
+    for prompt in ("A-3", "B-5"):
+        control = next(r for r in evaluation.results if (r.prompt, r.kind, r.metric) == (prompt, "control", "HR@10"))
+        assert control.baseline == "chance" and control.low <= control.baseline_value <= control.high
+
+
+def test_some_users_only(run):
+    done = evaluate(run, ["A-3", "C-3"], Settings(users=7))
+    assert number(done, "A-3", "HR@10").n == 7 and number(done, "C-3", "BLEU-4").n == 7
+    assert len(done.ranked["A-3"][0]) == 7
+
+
+def test_settings_that_cannot_be(run):
+    for wrong, said in (
+        ({"beams": 5}, "at least 10"),
+        ({"cutoffs": ()}, "no cut-offs"),
+        ({"cutoffs": (0,)}, "no cut-"),
+    ):
+        with pytest.raises(UserError, match=said):
+            Settings(**wrong)

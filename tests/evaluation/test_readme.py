@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from vip5.errors import UserError
-from vip5.evaluation.results import Results, markdown
+from vip5.evaluation.results import Results
+from vip5.evaluation.tables import markdown
 
 FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "readme.py"
 SPEC = importlib.util.spec_from_file_location("readme", FILE)

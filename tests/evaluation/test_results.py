@@ -10,7 +10,8 @@ from rich.table import Table
 import vip5.evaluation.results as module
 from vip5.errors import UserError
 from vip5.evaluation.intervals import Difference, Estimate
-from vip5.evaluation.results import Machine, Result, Results, caption, markdown, sections, table
+from vip5.evaluation.results import Machine, Result, Results
+from vip5.evaluation.tables import caption, markdown, sections, table
 
 from .conftest import make_results
 

@@ -27,7 +27,7 @@ def test_paired_differences_are_those_of_the_users_ranks(tiny_data, tmp_path):
     settings = ["optim.epochs=1", "samples.next=2", "samples.choice=1", "samples.explain=0", "run.validate_epochs=1"]
     compared = with_and_without_photos(tiny_data, tmp_path, settings, ("A-3", "B-5"), quiet=True)
     (found,) = [r for r in compared.numbers if (r.prompt, r.metric, r.baseline) == ("B-5", "NDCG@10", WITHOUT)]
-    own, other = (ndcg(compared.found[label].ranks["B-5"], 10) for label in (WITH, WITHOUT))
+    own, other = (ndcg(compared.found[label].ranked["B-5"][1].ranks[:, 0], 10) for label in (WITH, WITHOUT))
     assert found.difference == pytest.approx(np.mean(own - other))
     assert compared.runs[WITHOUT].model.config.image_tokens == 0 and compared.runs[WITH].model.visual is not None
     again = with_and_without_photos(tiny_data, tmp_path, settings, ("A-3", "B-5"), quiet=True)

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import torch
+from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 
 from vip5.data import Ragged
-from vip5.decoding import beam_search, best_of_beam, greedy
+from vip5.decoding import beam_search, best_of_beam, greedy, score_items, top_items
 from vip5.errors import UserError
+from vip5.evaluation.ranking import ranks_from_scores
 from vip5.items import Trie
 from vip5.prompts import Batch, PromptCompiler, Samples
-from vip5.prompts.samples import slices
+from vip5.prompts.samples import slices, take_rows
 from vip5.training import Run
 
 BATCH_TOKENS = 32_768  # input tokens with padding, at most, in a batch
@@ -28,25 +31,103 @@ class Ranking:
 
 
 def next_items(
-    run: Run, prompt: str, users: np.ndarray, histories: Ragged, beams: int = 20, exclude_history: bool = True
+    run: Run,
+    prompt: str,
+    users: np.ndarray,
+    histories: Ragged,
+    beams: int = 20,
+    exclude_history: bool = True,
+    progress: bool = False,
 ) -> Ranking:
     """The `beams` most probable next items of the whole catalogue, for users with the given histories.
 
     By default no item of a user's own history comes out.
     """
-    compiler = _compiler(run, prompt, "next")
-    samples = Samples.of(np.zeros(len(users), int), users, _most_recent(histories, run.config.prompts.max_history))
+    compiler, samples = _asked_next(run, prompt, users, histories)
 
     def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
         known = [histories[row] for row in rows] if exclude_history else None
         found = beam_search(run.model, batch, trie=run.trie, beams=min(beams, len(run.codes)), exclude=known)
         return found.items_BK, found.scores_BK
 
-    return _ranking(_answers(run, compiler, samples, answer))
+    return Ranking(*_answers(run, compiler, samples, answer, progress))
 
 
-def choose(run: Run, prompt: str, users: np.ndarray, candidates: np.ndarray, beams: int = 20) -> Ranking:
-    """The best of each user's own candidates, int [n, C], in the order in which the prompt shows them."""
+def score_next(
+    run: Run,
+    prompt: str,
+    users: np.ndarray,
+    histories: Ragged,
+    targets: np.ndarray,
+    k: int = 20,
+    progress: bool = False,
+) -> tuple[Ranking, np.ndarray]:
+    """The k most probable next items by the exact score of every item of the catalogue, and each target's exact rank.
+
+    `targets` are int [n]; ranks int64 [n], 0-based, among all items outside the user's history, ties broken against the
+    model.
+    """
+    compiler, samples = _asked_next(run, prompt, users, histories)
+
+    def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        known = take_rows(histories, rows)
+        scores = score_items(run.model, batch, run.trie)
+        items, best = top_items(scores, min(k, len(run.codes)), known)
+        ranks = ranks_from_scores(scores.cpu().numpy(), targets[rows], known)
+        return items, best, torch.from_numpy(ranks)[:, None]
+
+    items, scores, ranks = _answers(run, compiler, samples, answer, progress)
+    return Ranking(items, scores), ranks[:, 0]
+
+
+def write_next(
+    run: Run, prompt: str, users: np.ndarray, histories: Ragged, beams: int = 20, progress: bool = False
+) -> Ranking:
+    """What the model writes where nothing holds it to items that exist: as the paper's own code decodes.
+
+    -1 stands where a beam spells no item, and an item may stand twice. Nothing is excluded.
+    """
+    compiler, samples = _asked_next(run, prompt, users, histories)
+    return _written(run, compiler, samples, beams, progress)
+
+
+def choose(
+    run: Run, prompt: str, users: np.ndarray, candidates: np.ndarray, beams: int = 20, progress: bool = False
+) -> Ranking:
+    """The best of each user's own candidates, int [n, C], in the order in which the prompt shows them.
+
+    With as many beams as candidates none can be dropped: the scores of all of them are exact.
+    """
+    compiler, samples = _asked_choice(run, prompt, users, candidates)
+    codes, width = run.codes.targets(), candidates.shape[1]
+
+    def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
+        items = candidates[rows].ravel().astype(np.int64)
+        groups = np.repeat(np.arange(len(rows)), width)
+        trie = Trie.build(codes[items], items, groups).to(run.device)
+        found = beam_search(run.model, batch, trie=trie, roots=trie.roots, beams=min(beams, width))
+        return found.items_BK, found.scores_BK
+
+    return Ranking(*_answers(run, compiler, samples, answer, progress))
+
+
+def write_choice(
+    run: Run, prompt: str, users: np.ndarray, candidates: np.ndarray, beams: int = 20, progress: bool = False
+) -> Ranking:
+    """As `write_next`, for one of each user's candidates: what is no candidate counts as no item (-1) too."""
+    compiler, samples = _asked_choice(run, prompt, users, candidates)
+    found = _written(run, compiler, samples, beams, progress)
+    inside = (found.items[:, :, None] == candidates[:, None, :]).any(axis=2)
+    return Ranking(np.where(inside, found.items, -1), found.scores)
+
+
+def _asked_next(run: Run, prompt: str, users: np.ndarray, histories: Ragged) -> tuple[PromptCompiler, Samples]:
+    compiler = _compiler(run, prompt, "next")
+    recent = _most_recent(histories, run.config.prompts.max_history)
+    return compiler, Samples.of(np.zeros(len(users), int), users, recent)
+
+
+def _asked_choice(run: Run, prompt: str, users: np.ndarray, candidates: np.ndarray) -> tuple[PromptCompiler, Samples]:
     compiler = _compiler(run, prompt, "choice")
     n, width = candidates.shape
     lists = Ragged.from_lengths(candidates.astype(np.int32).ravel(), np.full(n, width))
@@ -56,19 +137,30 @@ def choose(run: Run, prompt: str, users: np.ndarray, candidates: np.ndarray, bea
             f"{width} candidates make a prompt longer than prompts.max_input ({compiler.max_input} tokens), which "
             "would cut some of them off: give fewer"
         )
-    codes = run.codes.targets()
+    return compiler, samples
+
+
+def _written(run: Run, compiler: PromptCompiler, samples: Samples, beams: int, progress: bool) -> Ranking:
+    """Beam search over all tokens, read as items."""
+    spelled = {run.codes.spelled(row): item for item, row in enumerate(run.codes.targets())}
+    limit = run.codes.targets().shape[1]
 
     def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
-        items = candidates[rows].ravel().astype(np.int64)
-        groups = np.repeat(np.arange(len(rows)), width)
-        trie = Trie.build(codes[items], items, groups).to(run.device)
-        found = beam_search(run.model, batch, trie=trie, roots=trie.roots, beams=min(beams, width))
-        return found.items_BK, found.scores_BK
+        found = beam_search(run.model, batch, beams=beams, max_length=limit)
+        read = [[spelled.get(run.codes.spelled(beam), -1) for beam in row] for row in found.tokens_BKT.cpu().numpy()]
+        return torch.tensor(read), found.scores_BK
 
-    return _ranking(_answers(run, compiler, samples, answer))
+    return Ranking(*_answers(run, compiler, samples, answer, progress))
 
 
-def explain(run: Run, prompt: str, samples: Samples, reviews: pl.DataFrame | None = None, beams: int = 1) -> list[str]:
+def explain(
+    run: Run,
+    prompt: str,
+    samples: Samples,
+    reviews: pl.DataFrame | None = None,
+    beams: int = 1,
+    progress: bool = False,
+) -> list[str]:
     """A sentence for each sample: greedily, or the best of `beams`. `reviews` replaces the data set's."""
     compiler = _compiler(run, prompt, "explain")
     if reviews is not None:
@@ -80,7 +172,7 @@ def explain(run: Run, prompt: str, samples: Samples, reviews: pl.DataFrame | Non
             return (greedy(run.model, batch, limit),)
         return (best_of_beam(run.model, batch, beams, max_length=limit),)
 
-    (tokens,) = _answers(run, compiler, samples, answer)
+    (tokens,) = _answers(run, compiler, samples, answer, progress)
     return [run.codes.vocabulary.decode(row) for row in tokens]
 
 
@@ -92,7 +184,11 @@ def _compiler(run: Run, prompt: str, task: str) -> PromptCompiler:
 
 
 def _answers(
-    run: Run, compiler: PromptCompiler, samples: Samples, answer: Callable[[np.ndarray, Batch], Sequence[Tensor]]
+    run: Run,
+    compiler: PromptCompiler,
+    samples: Samples,
+    answer: Callable[[np.ndarray, Batch], Sequence[Tensor]],
+    progress: bool = False,
 ) -> list[np.ndarray]:
     """Run `answer(rows, batch)` over all samples, longest prompts first; results in the samples' order, 0-padded."""
     lengths = compiler.input_lengths(samples)
@@ -100,12 +196,16 @@ def _answers(
     lengths = lengths[order]
     parts: list[list[np.ndarray]] = []
     start = 0
-    while start < len(order):
-        rows = order[start : start + max(1, BATCH_TOKENS // int(lengths[start]))]
-        with torch.inference_mode():
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not (progress and console.is_terminal))
+    with bar, torch.inference_mode():
+        task = bar.add_task(compiler.prompts[0].id, total=len(order))
+        while start < len(order):
+            rows = order[start : start + max(1, BATCH_TOKENS // int(lengths[start]))]
             batch = run.batch(compiler, samples.take(rows)).to(run.device)
             parts.append([part.cpu().numpy() for part in answer(rows, batch)])
-        start += len(rows)
+            start += len(rows)
+            bar.update(task, completed=start)
     back = np.argsort(order)
     return [_stack([part[n] for part in parts])[back] for n in range(len(parts[0]))]
 
@@ -113,10 +213,6 @@ def _answers(
 def _stack(parts: list[np.ndarray]) -> np.ndarray:
     width = max(part.shape[1] for part in parts)
     return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
-
-
-def _ranking(parts: list[np.ndarray]) -> Ranking:
-    return Ranking(*parts)
 
 
 def _most_recent(histories: Ragged, limit: int) -> Ragged:

@@ -11,7 +11,8 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from PIL import Image, ImageOps
 
-from vip5.evaluation.results import BADGES, Results, Row, Section, sections, write_whole
+from vip5.evaluation.results import Results, write_whole
+from vip5.evaluation.tables import ACCURACY, BADGES, Row, Section, sections
 
 MOST_CASES = 12
 MOST_HISTORY = 8
@@ -70,7 +71,8 @@ def write_report(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"share": _share, "json": lambda value: json.dumps(value, ensure_ascii=False)}
     template = environment.from_string(files("vip5.evaluation").joinpath("report.html").read_text(encoding="utf-8"))
-    groups = sections([result for run in results for result in run.results])
+    models = [result for run in results for result in run.results if result.kind == "model"]
+    groups = [section for section in sections(models) if section.about == ACCURACY]
     page = template.render(
         title=title,
         note=note,

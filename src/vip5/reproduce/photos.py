@@ -14,9 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from vip5.data import Dataset
-from vip5.evaluation.evaluate import PROMPTS, Evaluation, evaluate, validation_score
+from vip5.evaluation.evaluate import CUTOFFS, PROMPTS, Evaluation, Settings, evaluate, validation_score
 from vip5.evaluation.intervals import estimate, paired_difference
-from vip5.evaluation.ranking import ranking_metrics
 from vip5.evaluation.results import Result
 from vip5.training import Run, load_config, train
 from vip5.training.state import METRICS_FILE
@@ -53,8 +52,8 @@ def with_and_without_photos(
     for label, out in folders.items():
         say(f"evaluating {label}")
         runs[label] = Run.load(out, dataset.path, device)
-        found[label] = evaluate(runs[label], prompts, beams=BEAMS, seed=seed, label=label)
-        found[label].save_ranks(out / "ranks.parquet", dataset)
+        found[label] = evaluate(runs[label], prompts, Settings(BEAMS, seed=seed), label)
+        found[label].save(out)
     numbers = [*found[WITH].results, *_beside(found[WITHOUT].results), *_gains(found, seed)]
     return Comparison(runs, found, numbers)
 
@@ -106,7 +105,9 @@ def _beside(results: list[Result]) -> list[Result]:
     """The second model's own numbers, without the baseline that already stands beside the first's."""
     alone = {"baseline", "difference", "p"}
     return [
-        Result.model_validate({k: v for k, v in r.model_dump().items() if k.partition("_")[0] not in alone})
+        r
+        if r.kind == "control"
+        else Result.model_validate({k: v for k, v in r.model_dump().items() if k.partition("_")[0] not in alone})
         for r in results
     ]
 
@@ -114,19 +115,21 @@ def _beside(results: list[Result]) -> list[Result]:
 def _gains(found: dict[str, Evaluation], seed: int) -> list[Result]:
     """With photos against without, on the same users: paired differences."""
     gains = []
-    for r in found[WITH].results:
-        if r.prompt not in found[WITH].ranks:
-            continue
-        with_photos, without = (ranking_metrics(found[label].ranks[r.prompt], (1, 5, 10)) for label in (WITH, WITHOUT))
-        about = r.model_dump(include={"dataset", "data_hash", "protocol", "split", "task", "prompt", "metric", "seed"})
-        gains.append(
-            Result.of(
-                estimate(with_photos[r.metric], seed=seed),
-                estimate(without[r.metric], seed=seed),
-                paired_difference(with_photos[r.metric], without[r.metric], seed=seed),
-                **about,
-                model=WITH,
-                baseline=WITHOUT,
-            )
+    for prompt, (_, ranked) in found[WITH].ranked.items():
+        with_photos, without = ranked.accuracy(CUTOFFS), found[WITHOUT].ranked[prompt][1].accuracy(CUTOFFS)
+        about = next(r for r in found[WITH].results if r.prompt == prompt).model_dump(
+            include={"dataset", "data_hash", "protocol", "split", "task", "prompt", "seed"}
         )
+        for metric in with_photos:
+            gains.append(
+                Result.of(
+                    estimate(with_photos[metric], seed=seed),
+                    estimate(without[metric], seed=seed),
+                    paired_difference(with_photos[metric], without[metric], seed=seed),
+                    **about,
+                    metric=metric,
+                    model=WITH,
+                    baseline=WITHOUT,
+                )
+            )
     return gains

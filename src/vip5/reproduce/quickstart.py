@@ -13,10 +13,12 @@ import numpy as np
 from vip5.data import Dataset, prepare
 from vip5.data.demo import write_demo
 from vip5.errors import UserError
-from vip5.evaluation.evaluate import POPULARITY, Evaluation, held_out_explanations
+from vip5.evaluation.evaluate import Evaluation
+from vip5.evaluation.explanations import held_out_explanations
 from vip5.evaluation.predict import explain, next_items
 from vip5.evaluation.report import Case, Explained, Product, Recommended, write_report
 from vip5.evaluation.results import Results
+from vip5.evaluation.scores import POPULARITY
 from vip5.features import open_features
 from vip5.features.encode import encode
 from vip5.features.encoders import load_encoder

@@ -1,0 +1,89 @@
+"""Explanations of a run for held-out reviews: what is asked, what is written, and the numbers of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from vip5.baselines.popularity import most_frequent_sentence
+from vip5.evaluation import sentences as of_sentences
+from vip5.evaluation.intervals import Estimate, estimate
+from vip5.evaluation.predict import explain
+from vip5.evaluation.results import Result
+from vip5.evaluation.text import TextScores
+from vip5.prompts import Prompt, Samples
+from vip5.training import Run
+from vip5.training.draw import explainable, fillable, stars_in_tenths
+
+FREQUENT = "most frequent sentence"
+
+
+@dataclass(frozen=True)
+class Told:
+    """n sentences that a run wrote for held-out reviews, beside the true ones."""
+
+    samples: Samples
+    written: list[str]
+    truth: list[str]
+
+
+def held_out_explanations(run: Run, prompt: Prompt) -> Samples:
+    """The test reviews that can fill an explanation prompt, as samples."""
+    reviews = run.dataset.reviews
+    rows = explainable(run.dataset, "test")["row"].to_numpy()
+    rows = rows[fillable(reviews, prompt)[rows]]
+    return Samples.of(
+        np.zeros(len(rows), int),
+        reviews["user"].to_numpy()[rows],
+        item=reviews["item"].to_numpy()[rows],
+        review=rows,
+        stars=stars_in_tenths(reviews)[rows],
+    )
+
+
+def tell(run: Run, prompt: Prompt, samples: Samples, beams: int = 1, progress: bool = False) -> Told:
+    """Let a run explain; `samples` are some of `held_out_explanations`."""
+    truth = run.dataset.reviews["explanation"].gather(samples.review).to_list()
+    return Told(samples, explain(run, prompt.id, samples, beams=beams, progress=progress), truth)
+
+
+def explanation_results(told: Told, reviews: pl.DataFrame, about: dict[str, Any], seed: int) -> list[Result]:
+    """BLEU and ROUGE beside the most frequent sentence's; and how distinct, apt and original the sentences are.
+
+    The latter stand beside those of the true sentences: what a writer reaches who is right.
+    """
+    frequent = [most_frequent_sentence(reviews) or ""] * len(told.truth)
+    scores, other = TextScores(told.written, told.truth), TextScores(frequent, told.truth)
+    own, others, differences = (
+        scores.estimates(seed=seed),
+        other.estimates(seed=seed),
+        scores.differences(other, seed=seed),
+    )
+    results = [
+        Result.of(own[m], others[m], differences[m], **about, metric=m, baseline=FREQUENT) for m in scores.metrics
+    ]
+    trained = reviews.filter((pl.col("split") == "train") & pl.col("explanation").is_not_null())
+    features = reviews["feature"].gather(told.samples.review)
+    written, true = (_beyond(said, features, trained, seed) for said in (told.written, told.truth))
+    results += [Result.of(written[m], true[m], **about, metric=m, baseline="the true sentences") for m in written]
+    return results
+
+
+def _beyond(said: list[str], features: pl.Series, trained: pl.DataFrame, seed: int) -> dict[str, Estimate]:
+    """USR, FMR, FCR, DIV and the share copied from training; per cent, but for DIV. FMR of cases with a feature."""
+    nan, n = float("nan"), len(said)
+    found = {"USR": Estimate(100 * of_sentences.unique_sentence_ratio(said), nan, nan, n)}
+    known = features.is_not_null().to_numpy()
+    named = trained["feature"].drop_nulls().to_list() + features.drop_nulls().to_list()
+    if known.any():
+        matched = of_sentences.feature_matching(
+            [sentence for sentence, there in zip(said, known, strict=True) if there], features.drop_nulls().to_list()
+        )
+        catalogue = of_sentences.FeatureCatalogue(named)
+        inside = catalogue.find(said)
+        found["FMR"] = estimate(100 * matched, seed=seed)
+        found["FCR"] = Estimate(100 * of_sentences.feature_coverage(inside, len(catalogue)), nan, nan, n)
+        found["DIV"] = Estimate(of_sentences.feature_diversity(inside), nan, nan, n)
+    found["copied"] = estimate(100 * of_sentences.copied(said, trained["explanation"].to_list()), seed=seed)
+    return found
