@@ -8,11 +8,12 @@ from pathlib import Path
 
 from vip5.cli.options import print_table
 from vip5.data import Dataset, prepare
+from vip5.evaluation.audit import audit_run
 from vip5.evaluation.results import Results
 from vip5.evaluation.tables import caption, table
 from vip5.features.encode import encode
 from vip5.features.encoders import load_encoder
-from vip5.reproduce.photos import BEAMS, with_and_without_photos
+from vip5.reproduce.photos import BEAMS, WITH, with_and_without_photos
 
 OVERRIDES = ["optim.epochs=6", "model.dropout=0.1", "run.validate_epochs=1"]
 
@@ -26,8 +27,13 @@ if __name__ == "__main__":
     dataset = Dataset(data)
     encode(dataset, load_encoder(encoder, "cpu"), "resnet-50", progress=True)
     compared = with_and_without_photos(dataset, out, OVERRIDES, ("A-3", "A-9", "B-5", "B-8"), say=print)
+    audited = audit_run(compared.runs[WITH])
     results = Results.record(
-        compared.numbers, "benchmarks/hm.py HM resnet-50-imagenet", "cpu", {"beams": BEAMS, "history_excluded": True}
+        [*compared.numbers, *audited.results(compared.numbers)],
+        "benchmarks/hm.py HM resnet-50-imagenet",
+        "cpu",
+        {"decode": "beam", "beams": BEAMS, "history_excluded": True},
+        audited.summary(),
     )
     results.save("benchmarks/results/hm.json")
-    print_table("H&M, 5-core", *table(results.results), caption(results.results))
+    print_table("H&M, 5-core", *table(results.results), caption(results.results, results.audit))

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image, ImageOps
 
 from vip5.evaluation.results import Results, write_whole
-from vip5.evaluation.tables import ACCURACY, BADGES, Row, Section, sections
+from vip5.evaluation.tables import ACCURACY, BADGES, Row, Section, audit_lines, sections
 
 MOST_CASES = 12
 MOST_HISTORY = 8
@@ -71,14 +71,15 @@ def write_report(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"share": _share, "json": lambda value: json.dumps(value, ensure_ascii=False)}
     template = environment.from_string(files("vip5.evaluation").joinpath("report.html").read_text(encoding="utf-8"))
-    models = [result for run in results for result in run.results if result.kind == "model"]
-    groups = [section for section in sections(models) if section.about == ACCURACY]
+    shown = [result for run in results for result in run.results if result.kind != "control"]
+    groups = [section for section in sections(shown) if section.about == ACCURACY]
     page = template.render(
         title=title,
         note=note,
         runs=results,
         charts=[(section, _chart(section)) for section in groups],
         badges=BADGES,
+        audited=audit_lines,
         protocols=list(dict.fromkeys(s.protocol for s in groups)),
         sources=list(dict.fromkeys((s.dataset, s.split, s.data_hash) for s in groups)),
         seeds=list(dict.fromkeys(r.seed for run in results for r in run.results)),
@@ -162,6 +163,6 @@ def _chart(section: Section) -> dict[str, list[tuple[str, list[_Bar]]]]:
 def _bar(section: Section, row: Row, metric: str, top: float, models: list[str]) -> _Bar:
     cell = row.cells[metric]
     value, low, high = (round(100 * max(number, 0.0) / top, 2) for number in cell[:3])
-    colour = "base" if row.kind == "baseline" else f"m{models.index(row.system) % 3}"
+    colour = "base" if row.kind in ("baseline", "rule") else f"m{models.index(row.system) % 3}"
     bounds = f"{section.number(cell.low)} – {section.number(cell.high)}"
     return _Bar(row.system, colour, value, low, high, section.number(cell.value), bounds)

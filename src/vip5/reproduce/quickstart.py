@@ -13,6 +13,7 @@ import numpy as np
 from vip5.data import Dataset, prepare
 from vip5.data.demo import write_demo
 from vip5.errors import UserError
+from vip5.evaluation.audit import audit_run
 from vip5.evaluation.evaluate import Evaluation
 from vip5.evaluation.explanations import held_out_explanations
 from vip5.evaluation.predict import explain, next_items
@@ -49,8 +50,14 @@ def quickstart(
         say("photos to features (encoder: basic)")
         encode(dataset, load_encoder("basic"))
     compared = with_and_without_photos(dataset, folder, seed=seed, device=device, say=say, quiet=quiet)
+    say("auditing the data and the item codes")
+    audited = audit_run(compared.runs[WITH], seed=seed)
     results = Results.record(
-        compared.numbers, command, device, {"beams": BEAMS, "text_beams": 1, "history_excluded": True}
+        [*compared.numbers, *audited.results(compared.numbers)],
+        command,
+        device,
+        {"decode": "beam", "beams": BEAMS, "text_beams": 1, "history_excluded": True},
+        audited.summary(),
     )
     results_file, report_file = folder / "results.json", folder / "report.html"
     results.save(results_file)
