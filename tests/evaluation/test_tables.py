@@ -17,8 +17,8 @@ RESULTS = [
     Result.of(Estimate(0.02, 0.01, 0.03, 200), **OWN, metric="HR@10", group="history 1-4"),
     Result.of(Estimate(0.06, 0.05, 0.07, 400), **OWN, metric="HR@10", group="history 5-9"),
     Result.of(
-        Estimate(0.01, 0.0, 0.02, 600), Estimate(0.015, NAN, NAN, 600), metric="HR@10", kind="control", baseline="chance",
-        **(OWN | {"model": "VIP5, shuffled targets"}),
+        Estimate(0.01, 0.0, 0.02, 600), Estimate(0.015, NAN, NAN, 600), metric="HR@10", kind="control",
+        baseline="chance", **(OWN | {"model": "VIP5, shuffled targets"}),
     ),
     Result.of(Estimate(0.045, 0.04, 0.05, 600), **ABOUT, prompt="rule", model="id + 1", metric="HR@10", kind="rule"),
 ]  # fmt: skip
