@@ -1,7 +1,7 @@
 """All code schemes on one data set: nano, the same samples for each, three seeds, beside rules that need no training.
 
 Usage: python benchmarks/codes.py DATASET [OUT] [--workers N]. DATASET is a dataset folder; runs stay in OUT, and what
-is done is not done again. Writes benchmarks/codes.json.
+is done is not done again. Writes benchmarks/results/codes.json.
 """
 
 import argparse
@@ -111,7 +111,7 @@ def main() -> None:
         "rules": [row for row in common if row["rule"] in ("popularity", "item-kNN")],
         "comparison": compared.as_dict(),
     }
-    write_whole(HERE / "codes.json", json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+    write_whole(HERE / "results" / "codes.json", json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

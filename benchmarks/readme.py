@@ -1,12 +1,14 @@
 """Fill in the tables of results in README.md and benchmarks/RESULTS.md: `make results`.
 
 What stands between `<!-- results:NAME -->` and `<!-- /results -->` is made from `benchmarks/results/NAME.json`; the
-name `summary` stands for one table of them all.
+name `summary` stands for one table of them all, and `codes` and `history` have tables of their own (own_tables.py).
 """
 
 import re
 import sys
 from pathlib import Path
+
+import own_tables
 
 from vip5.errors import UserError
 from vip5.evaluation.results import Result, Results, write_whole
@@ -30,7 +32,8 @@ def filled(text: str, folder: Path = RESULTS) -> str:
         )
 
     def table(name: str) -> str:
-        return summary(folder) if name == "summary" else markdown(Results.load(folder / f"{name}.json"))
+        own = {"summary": summary, "codes": own_tables.codes, "history": own_tables.history}
+        return own[name](folder) if name in own else markdown(Results.load(folder / f"{name}.json"))
 
     return MARKED.sub(lambda m: m[1] + table(m["name"]) + m[4], text)
 

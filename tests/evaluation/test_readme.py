@@ -1,6 +1,8 @@
 """The README's tables are made from the stored results, and are up to date."""
 
 import importlib.util
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "readme.py"
 SPEC = importlib.util.spec_from_file_location("readme", FILE)
 assert SPEC is not None and SPEC.loader is not None
 readme = importlib.util.module_from_spec(SPEC)
+sys.path.insert(0, str(FILE.parent))  # as when it is run
 SPEC.loader.exec_module(readme)
 
 PAGE = """# VIP5
@@ -80,4 +83,7 @@ def test_the_pages_are_up_to_date(page):
 
 def test_stored_results_can_be_read():
     for file in readme.RESULTS.glob("*.json"):
-        assert Results.load(file).results
+        if file.stem in ("codes", "history"):
+            assert json.loads(file.read_text())["data_hash"]
+        else:
+            assert Results.load(file).results

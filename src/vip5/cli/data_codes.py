@@ -42,7 +42,7 @@ def codes(
 
     settings = load_config("nano", None, [*(overrides or []), f"codes.scheme={scheme}"]).codes
     opened, began = Dataset(dataset), time.monotonic()
-    store = open_features(opened, features) if "photos" in settings.semantic.sources else None
+    store = open_features(opened, features) if "photos" in (settings.semantic.sources or ()) else None
     coding = code_items(settings, opened, store, seed)
     file = out or dataset / "codes" / f"{scheme}.parquet"
     save_words(coding.words, opened.items["item"], file)

@@ -167,8 +167,7 @@ def audit(
     tested = HeldOut.of(dataset, most=users)
     if not len(tested):
         raise UserError(f"no user of {dataset.path} has a test item: there is nothing to audit")
-    lists = _next_lists(dataset, codes, tested, seed)
-    orders = _choice_orders(dataset, codes, tested, seed)
+    lists, orders = _ranked(dataset, codes, tested, seed)
     ranks = {rule: ranks_in_list(found, tested.targets) for rule, found in lists.items()}
     rows = [_row(NEXT, rule, found, NEXT_METRICS, seed) for rule, found in ranks.items()]
     task = f"one of {tested.lists.shape[1]}"
@@ -250,32 +249,35 @@ def _weights(dataset: Dataset) -> np.ndarray | None:
     return Popularity.fit(dataset).counts
 
 
-def _next_lists(dataset: Dataset, codes: list[str], tested: HeldOut, seed: int) -> dict[str, np.ndarray]:
-    histories, k = tested.histories, 10
+def _ranked(
+    dataset: Dataset, codes: list[str], tested: HeldOut, seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What each rule ranks: ten next items, and the order of the candidates."""
+    histories, lists, k = tested.histories, tested.lists, 10
+    above, near = IdPlusOne(codes), IdGap(codes, seed)
+    popular, again = Popularity.fit(dataset, seed), LastAgain(dataset.n_items)
+    neighbours = ItemKNN.fit(dataset, seed=seed)
     fresh = code_items("sequential", dataset).words
-    return {
-        ID: IdPlusOne(codes).rank(histories, k),
-        GAP: IdGap(codes, seed).rank(histories, k),
+    next_items = {
+        ID: above.rank(histories, k),
+        GAP: near.rank(histories, k),
         FRESH[0]: IdPlusOne(fresh).rank(histories, k),
         FRESH[1]: IdGap(fresh, seed).rank(histories, k),
-        POPULARITY: Popularity.fit(dataset, seed).rank(histories, k),
-        AGAIN: LastAgain(dataset.n_items).rank(histories, k),
-        KNN: ItemKNN.fit(dataset, seed=seed).rank(histories, k),
+        POPULARITY: popular.rank(histories, k),
+        AGAIN: again.rank(histories, k),
+        KNN: neighbours.rank(histories, k),
     }
-
-
-def _choice_orders(dataset: Dataset, codes: list[str], tested: HeldOut, seed: int) -> dict[str, np.ndarray]:
-    histories, lists = tested.histories, tested.lists
     negatives = lists[lists != tested.targets[:, None]]
     seldom = SeldomNegative(negatives, take_rows(dataset.sequences, tested.users), dataset.n_items)
-    return {
-        ID: IdPlusOne(codes).rank_candidates(lists, histories),
-        GAP: IdGap(codes, seed).rank_candidates(lists, histories),
-        POPULARITY: Popularity.fit(dataset, seed).rank_candidates(lists),
-        AGAIN: LastAgain(dataset.n_items).rank_candidates(lists, histories),
-        KNN: ItemKNN.fit(dataset, seed=seed).rank_candidates(lists, histories),
+    orders = {
+        ID: above.rank_candidates(lists, histories),
+        GAP: near.rank_candidates(lists, histories),
+        POPULARITY: popular.rank_candidates(lists),
+        AGAIN: again.rank_candidates(lists, histories),
+        KNN: neighbours.rank_candidates(lists, histories),
         SELDOM: seldom.rank_candidates(lists, tested.targets),
     }
+    return next_items, orders
 
 
 def _row(task: str, rule: str, ranks: np.ndarray, names: tuple[str, ...], seed: int) -> RuleRow:

@@ -19,7 +19,7 @@ from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.features import FeatureStore
 from vip5.items.clustering import kmeans, nearest
-from vip5.items.vectors import ItemVectors, Source
+from vip5.items.vectors import ItemVectors, Source, described
 
 CODEBOOK = "codebook.safetensors"
 LEVELS = "abcdefgh"  # tokens of level 0 are <a_0>, <a_1>, …
@@ -31,7 +31,7 @@ class SemanticSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sources: tuple[Source, ...] = Field(("text", "purchases"), min_length=1)
+    sources: tuple[Source, ...] | None = Field(None, min_length=1)  # none: purchases, and text where there is any
     levels: int = Field(3, ge=1, le=len(LEVELS))
     size: int = Field(256, ge=2)  # tokens a level
     dimensions: int = Field(96, ge=2)  # of each source
@@ -49,7 +49,8 @@ class SemanticCoder:
     ) -> tuple["SemanticCoder", np.ndarray]:
         """Codebooks fitted on the data set's items, and the items' levels, int64 [n_items, levels]."""
         rng = np.random.default_rng([seed, 7])
-        vectors, whole = ItemVectors.fit(dataset, settings.sources, store, settings.dimensions, seed)
+        sources = settings.sources or (("text", "purchases") if described(dataset.items) else ("purchases",))
+        vectors, whole = ItemVectors.fit(dataset, sources, store, settings.dimensions, seed)
         coder, left = cls(vectors, []), whole
         for _ in range(settings.levels):
             coder.codebooks.append(kmeans(left, settings.size, rng))

@@ -86,6 +86,12 @@ class ItemVectors:
         return np.hstack(blocks).astype(np.float32)
 
 
+def described(items: pl.DataFrame) -> bool:
+    """Whether anything is written of any item."""
+    texts = any(items[name].drop_nulls().str.contains(_WORD).any() for name in _FIELDS if name in items.columns)
+    return texts or ("categories" in items.columns and items["categories"].list.len().sum() > 0)
+
+
 def word_counts(items: pl.DataFrame) -> csr_array:
     """How often each hashed word stands in what is written of each item: [n, BUCKETS].
 

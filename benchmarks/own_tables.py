@@ -1,0 +1,100 @@
+"""Tables of results that are not one evaluation's: code schemes side by side, and what `vip5 compare` calls."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+SHOWN = (("A-3", "HR@10"), ("A-3", "NDCG@10"), ("B-5", "HR@10"), ("B-5", "NDCG@10"))
+TASKS = {"A-3": "next item", "B-5": "one of 100"}
+
+
+def codes(folder: Path) -> str:
+    """Every scheme with its numbers over seeds, the rules below, and which differences to the best one hold."""
+    stored = json.loads((folder / "codes.json").read_text("utf-8"))
+    rows = stored["comparison"]["rows"]
+    values: dict[tuple[str, str, str], Any] = {}
+    for row in rows:
+        for system, value in (("system", "value"), ("reference", "reference_value")):
+            values[_scheme(row[system]), row["prompt"], row["metric"]] = row[value]
+    head = [
+        "| item codes | protocol | tokens | new tokens | A-3 HR@10 | A-3 NDCG@10 | B-5 HR@10 | B-5 NDCG@10 "
+        "| id + 1 | audit | beam 20 − exact |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |",
+    ]
+    body = []
+    best = max(stored["systems"], key=lambda s: values[s["scheme"], "A-3", "NDCG@10"]["value"])["scheme"]
+    for system in stored["systems"]:
+        scheme, facts = system["scheme"], system["facts"]
+        spread = f"{facts['tokens_shortest']}–{facts['tokens_longest']}"
+        rule = next(r for r in system["rules"] if (r["task"], r["rule"]) == ("next item", "id + 1"))
+        cells = [
+            f"**{scheme}**" if scheme == best else scheme,
+            "paper — leaky" if system["protocol"] == "paper" else "clean",
+            spread,
+            f"{facts['new_tokens']:,}",
+            *(_bounds(values[scheme, prompt, metric]) for prompt, metric in SHOWN),
+            _number(rule["metrics"]["NDCG@5"]["value"]),
+            system["audit"]["verdict"],
+            f"{100 * system['search']['relative_difference']:+.2f} %".replace("-", "−"),
+        ]
+        body.append(f"| {' | '.join(cells)} |")
+    for name in ("popularity", "item-kNN"):
+        found = {r["task"]: r["metrics"] for r in stored["rules"] if r["rule"] == name}
+        cells = [_bounds(found[TASKS[prompt]][metric]) for prompt, metric in SHOWN]
+        body.append(f"| rule: {name} | clean | | | {' | '.join(cells)} | | | |")
+    lines = ["\n".join(head + body), _differences(rows, best), _source(stored)]
+    return "\n\n".join(lines) + "\n"
+
+
+def history(folder: Path) -> str:
+    """Two comparisons, with what `vip5 compare` says of each."""
+    stored = json.loads((folder / "history.json").read_text("utf-8"))
+    lines = ["| compared | metric | first | second | first − second | p, corrected | shown |", "| --- " * 7 + "|"]
+    titles = {"seeds": "seed 1 − seed 0", "history": "with history − without"}
+    for name, title in titles.items():
+        for row in stored[name]["rows"]:
+            cells = [title, row["metric"], _bounds(row["value"]), _bounds(row["reference_value"])]
+            cells += [_bounds(row["difference"], True), _number(row["p"]), row["verdict"]]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\n" + _source(stored) + "\n"
+
+
+def _differences(rows: list[dict[str, Any]], best: str) -> str:
+    """The best scheme against each other one, in NDCG@10."""
+    lines = [f"| {best} minus | A-3 NDCG@10 | p | B-5 NDCG@10 | p |", "| --- | ---: | ---: | ---: | ---: |"]
+    found: dict[str, dict[str, tuple[Any, float]]] = {}
+    for row in rows:
+        pair = (_scheme(row["system"]), _scheme(row["reference"]))
+        if row["metric"] == "NDCG@10" and best in pair:
+            d, sign = row["difference"], 1 if pair[0] == best else -1
+            low, high = sorted((sign * d["low"], sign * d["high"]))
+            turned = {"value": sign * d["value"], "low": low, "high": high}
+            found.setdefault(pair[1] if sign == 1 else pair[0], {})[row["prompt"]] = (turned, row["p"])
+    for other, by_prompt in found.items():
+        cells = [c for prompt in TASKS for c in (_bounds(by_prompt[prompt][0], True), _number(by_prompt[prompt][1]))]
+        lines.append(f"| {other} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _source(stored: dict[str, Any]) -> str:
+    m = stored["machine"]
+    return (
+        "Brackets: 95 % bootstrap over users and seeds, 10,000 resamples; p is corrected for the number of comparisons "
+        f"(Holm). Data `{stored['data_hash'][:12]}`. Measured by `{stored['command']}` (vip5 {stored['version']}) on "
+        f"{stored['date'][:10]}; {m['cpu']}, {m['cores']} cores, Python {m['python']}, torch {m['torch']}."
+    )
+
+
+def _scheme(system: str) -> str:
+    """`semantic-0 (3 seeds)` is the system of codes `semantic`."""
+    return system.split(" (")[0].rpartition("-")[0]
+
+
+def _bounds(cell: dict[str, float], signed: bool = False) -> str:
+    value, low, high = (_number(cell[name], signed) for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _number(value: float, signed: bool = False) -> str:
+    text = f"{abs(value):.4f}".removeprefix("0")
+    return ("−" if value < 0 else "+") + text if signed or value < 0 else text
