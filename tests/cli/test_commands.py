@@ -12,25 +12,7 @@ import pytest
 import torch
 import typer
 
-from vip5.cli.main import app, main
-
-
-@pytest.fixture
-def vip5(monkeypatch, capsys):
-    """Run the command line in this process: exit code, what it printed, what it said on standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["vip5", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+from vip5.cli.main import app
 
 
 @pytest.fixture

@@ -1,36 +1,16 @@
 """`vip5 compare` as a user types it."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from vip5.cli.main import main
 from vip5.evaluation.stored import rank_rows, save_ranks
 from vip5.training import load_config
 
 USERS = pl.Series([f"U{number}" for number in range(100)])
-
-
-@pytest.fixture
-def vip5(monkeypatch, capsys):
-    """Run the command line in this process: exit code, what it printed, what it said on standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["vip5", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -1,28 +1,11 @@
 """`vip5 data audit` as a user types it."""
 
 import json
-import sys
 from pathlib import Path
 
 import polars as pl
-import pytest
 
-from vip5.cli.main import main
 from vip5.data import Dataset
-
-
-@pytest.fixture
-def vip5(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    """Types a command; gives its exit code and what it printed."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["vip5", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return end.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 def test_a_clean_shop(vip5, tiny_data: Dataset):

@@ -1,31 +1,11 @@
 """`vip5 data codes` as a user types it."""
 
 import json
-import sys
 from pathlib import Path
 
 import polars as pl
-import pytest
 
-from vip5.cli.main import main
 from vip5.data import Dataset
-
-
-@pytest.fixture
-def vip5(monkeypatch, capsys):
-    """Run the command line in this process: exit code, what it printed, what it said on standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["vip5", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def test_a_table_of_codes_that_the_audit_reads(vip5, tiny_data: Dataset, tmp_path: Path):
