@@ -245,6 +245,8 @@ def test_what_a_source_needs():
     for source, said in (("text", "need titles or categories"), ("photos", "need features")):
         with pytest.raises(UserError, match=said):
             code_items(CodeSettings(scheme="semantic", semantic={"sources": [source]}), bare)
+    purchases = CodeSettings(scheme="semantic", semantic={"sources": ["purchases"]})
+    assert code_items("semantic", bare).words == code_items(purchases, bare).words  # by what there is
 
 
 def test_facts(vocabulary):
