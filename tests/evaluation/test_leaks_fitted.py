@@ -11,6 +11,7 @@ from vip5.evaluation.audit import FITTED, _choices
 from vip5.evaluation.counterfactual import counterfactual
 from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.leaks_fitted import (
+    _expected_draws,
     codes_above_training,
     codes_of_new_items,
     fitted_findings,
@@ -145,6 +146,25 @@ def test_stored_negatives_by_weight(random_shop):
     drawn = replace(tested, lists=np.array(rows))
     assert stored_negatives(drawn, sequences, 1000, weights).status == "ok"
     assert stored_negatives(drawn, sequences, 1000).status == "leak"
+
+
+def test_expected_draws_without_replacement():
+    """Popular items cannot be drawn twice: fewer than their share come. Against lists drawn one by one."""
+    weight = np.arange(1, 201, dtype=float) ** 2
+    own = np.array([3, 199, 200 + 198])  # user 0 has items 3 and 199, user 1 has 198
+    wanted = np.isin(np.arange(200), [150, 180, 199])
+    rng = np.random.default_rng(0)
+    seen = []
+    for _ in range(3000):
+        for mine in ([3, 199], [198]):
+            w = weight.copy()
+            w[mine] = 0
+            seen.append(wanted[rng.choice(200, 50, replace=False, p=w / w.sum())].sum())
+    assert _expected_draws(weight, own, 2, 50, wanted) == pytest.approx(np.mean(seen) * 2, rel=0.02)
+    assert _expected_draws(np.ones(200), own, 2, 50, wanted) == pytest.approx(50 / 198 * 2 + 50 / 199 * 3)
+    assert _expected_draws(np.ones(4), np.array([0, 4]), 2, 3, np.ones(4, bool)) == pytest.approx(
+        6, abs=0.01
+    )  # all there are
 
 
 def test_without_negatives(random_shop):
