@@ -1,7 +1,8 @@
 """From a prompt to ranked items and sentences."""
 
 from vip5.decoding.beam import Beams, beam_search
+from vip5.decoding.best import best_items
 from vip5.decoding.exact import score_items, top_items
 from vip5.decoding.text import best_of_beam, greedy
 
-__all__ = ["Beams", "beam_search", "best_of_beam", "greedy", "score_items", "top_items"]
+__all__ = ["Beams", "beam_search", "best_items", "best_of_beam", "greedy", "score_items", "top_items"]
