@@ -41,8 +41,8 @@ def best_items(
     """The k most probable items of each row, best first: int64 items and float32 scores (nats), [B, k] each.
 
     What `top_items` makes of `score_items`: no item is lost, as beams lose some. `exclude` and `roots` are those of
-    `beam_search`. Where items run out: item -1, score -inf. The surer the model, the less there is to read; where all
-    items are about as probable, `score_items` is faster. The model should be in eval mode.
+    `beam_search`. Where items run out: item -1, score -inf. The surer the model, the less there is to read. The
+    model should be in eval mode.
     """
     search = _Search(model, batch, trie.to(batch.input_ids.device), k, exclude, roots)
     search.run()
