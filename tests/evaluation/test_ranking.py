@@ -145,3 +145,10 @@ def test_the_order_of_columns_does_not_matter(scores, random):
     straight = ranks_from_scores(np.array([scores]), np.array([0]))
     shuffled = ranks_from_scores(np.array([[scores[i] for i in order]]), np.array([order.index(0)]))
     assert straight.tolist() == shuffled.tolist() == [sum(s >= scores[0] for s in scores) - 1]
+
+
+def test_ties_in_a_list_are_broken_against_the_model():
+    ranked, scores = np.array([[5, 3, 8, -1], [5, 3, 8, 1]]), np.array([[0.0, -1, -1, -np.inf], [-2.0, -2, -2, -2]])
+    assert ranks_in_list(ranked, np.array([3, 5]), scores).tolist() == [2, 3]
+    assert ranks_in_list(ranked, np.array([5, 9]), scores).tolist() == [0, ABSENT]
+    assert ranks_in_list(ranked, np.array([3, 5])).tolist() == [1, 0]

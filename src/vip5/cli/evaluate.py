@@ -20,11 +20,11 @@ def evaluate(
     decode: Annotated[
         Literal["beam", "exact", "free"],
         typer.Option(
-            help="How items are found: by beam search over the items' codes, by the exact score of every item, or by "
-            "writing freely, where a code may be of no item."
+            help="How items are found: by beam search over the items' codes, by a search that loses none of the "
+            "best, or by writing freely, where a code may be of no item."
         ),
     ] = "beam",
-    beams: Annotated[int, typer.Option(min=1, help="Beams for items; with exact, how many are listed.")] = 20,
+    beams: Annotated[int, typer.Option(min=1, help="Beams for items; with exact, the number of items listed.")] = 20,
     text_beams: Annotated[int, typer.Option(min=1, help="Beams for sentences; 1 is greedy.")] = 1,
     cutoffs: Annotated[str, typer.Option(help="The k of HR@k, NDCG@k and MRR@k, with commas between.")] = "1,5,10",
     users: Annotated[int | None, typer.Option(min=1, help="Test at most so many users, spread evenly.")] = None,

@@ -1,6 +1,6 @@
 """A run against the held-out part: ranks and sentences for each prompt, beside the simplest baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from vip5.baselines.popularity import Popularity
 from vip5.errors import UserError
 from vip5.evaluation.explanations import Told, explanation_results, held_out_explanations, tell
 from vip5.evaluation.held_out import HeldOut
-from vip5.evaluation.predict import choose, next_items, score_next, write_choice, write_next
+from vip5.evaluation.predict import Ranking, choose, exact_next, next_items, write_choice, write_next
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
 from vip5.evaluation.results import EXPLANATION, Result
 from vip5.evaluation.scores import Ranked, ranking_results, wasted_results
@@ -32,7 +32,7 @@ class Settings:
 
     beams: int = 20
     text_beams: int = 1
-    decode: Decode = "beam"  # exact: every item's score; free: whatever tokens come, as the paper's own code decodes
+    decode: Decode = "beam"  # exact: no item is lost; free: whatever tokens come, as the paper's own code decodes
     cutoffs: tuple[int, ...] = CUTOFFS  # the k of HR@k, NDCG@k and MRR@k
     users: int | None = None  # at most so many, spread evenly; None: all
     seed: int = 0  # of the bootstrap
@@ -137,16 +137,11 @@ def _rank(prompt: Prompt, settings: Settings, label: str, evaluation: Evaluation
 
 def _next(run: Run, name: str, held: HeldOut, popularity: Popularity, settings: Settings) -> tuple[str, Ranked, Ranked]:
     """Task, what the run ranked, what popularity ranked."""
-    common: dict[str, Any] = {"progress": settings.progress}
-    if settings.decode == "exact":
-        ranking, ranks = score_next(run, name, held.users, held.histories, held.targets, settings.beams, **common)
-        found = Ranked([ranking.items], ranks[:, None], run.dataset.n_items)
-    else:
-        search = write_next if settings.decode == "free" else next_items
-        ranking = search(run, name, held.users, held.histories, settings.beams, **common)
-        found = Ranked.of([ranking.items], held.targets)
+    by: dict[Decode, Callable[..., Ranking]] = {"beam": next_items, "exact": exact_next, "free": write_next}
+    ranking = by[settings.decode](run, name, held.users, held.histories, settings.beams, progress=settings.progress)
+    own = Ranked.of([ranking.items], held.targets, [ranking.scores])
     popular = popularity.rank(held.histories, max(settings.cutoffs))
-    return "next item", found, Ranked.of([popular], held.targets)
+    return "next item", own, Ranked.of([popular], held.targets)
 
 
 def _choice(
@@ -158,9 +153,10 @@ def _choice(
     width = lists[0].shape[1]
     beams = width if settings.decode == "exact" else settings.beams
     search = write_choice if settings.decode == "free" else choose
-    found = [search(run, name, held.users, shown, beams, settings.progress).items for shown in lists]
+    found = [search(run, name, held.users, shown, beams, settings.progress) for shown in lists]
+    own = Ranked.of([ranking.items for ranking in found], held.targets, [ranking.scores for ranking in found])
     popular = [popularity.rank_candidates(shown) for shown in lists]
-    return f"one of {width}", Ranked.of(found, held.targets), Ranked.of(popular, held.targets)
+    return f"one of {width}", own, Ranked.of(popular, held.targets)
 
 
 def _explain(prompt: Prompt, settings: Settings, label: str, evaluation: Evaluation) -> None:

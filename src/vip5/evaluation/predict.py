@@ -11,9 +11,8 @@ from rich.progress import Progress
 from torch import Tensor
 
 from vip5.data import Ragged
-from vip5.decoding import beam_search, best_of_beam, greedy, score_items, top_items
+from vip5.decoding import beam_search, best_items, best_of_beam, greedy
 from vip5.errors import UserError
-from vip5.evaluation.ranking import ranks_from_scores
 from vip5.items import Trie
 from vip5.prompts import Batch, PromptCompiler, Samples
 from vip5.prompts.samples import slices, take_rows
@@ -53,31 +52,16 @@ def next_items(
     return Ranking(*_answers(run, compiler, samples, answer, progress))
 
 
-def score_next(
-    run: Run,
-    prompt: str,
-    users: np.ndarray,
-    histories: Ragged,
-    targets: np.ndarray,
-    k: int = 20,
-    progress: bool = False,
-) -> tuple[Ranking, np.ndarray]:
-    """The k most probable next items by the exact score of every item of the catalogue, and each target's exact rank.
-
-    `targets` are int [n]; ranks int64 [n], 0-based, among all items outside the user's history, ties broken against the
-    model.
-    """
+def exact_next(
+    run: Run, prompt: str, users: np.ndarray, histories: Ragged, k: int = 20, progress: bool = False
+) -> Ranking:
+    """As `next_items`, but exactly the k most probable items outside the user's history: beams can drop some."""
     compiler, samples = _asked_next(run, prompt, users, histories)
 
-    def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        known = take_rows(histories, rows)
-        scores = score_items(run.model, batch, run.trie)
-        items, best = top_items(scores, min(k, len(run.codes)), known)
-        ranks = ranks_from_scores(scores.cpu().numpy(), targets[rows], known)
-        return items, best, torch.from_numpy(ranks)[:, None]
+    def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
+        return best_items(run.model, batch, run.trie, min(k, len(run.codes)), take_rows(histories, rows))
 
-    items, scores, ranks = _answers(run, compiler, samples, answer, progress)
-    return Ranking(items, scores), ranks[:, 0]
+    return Ranking(*_answers(run, compiler, samples, answer, progress))
 
 
 def write_next(

@@ -13,12 +13,13 @@ from vip5.data import Ragged
 ABSENT = 2**31 - 1  # the rank of an item that is not in the list: beyond every k
 
 
-def ranks_in_list(ranked: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def ranks_in_list(ranked: np.ndarray, targets: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:
     """0-based place of each target in its list, best first; `ABSENT` where it is not there.
 
     `ranked` is int [n, K], padded with -1; `targets` is int [n]. An invalid entry (-1) or a repeated item takes up the
     place it stands on and moves nothing up, and a target that is repeated counts where it first stands: a list is never
-    better for what it wasted.
+    better for what it wasted. With `scores` [n, K], what scores as high as the target stands before it: ties are broken
+    against the model.
     """
     ranked, targets = np.asarray(ranked), np.asarray(targets)
     if ranked.ndim != 2 or targets.shape != ranked.shape[:1]:
@@ -28,7 +29,11 @@ def ranks_in_list(ranked: np.ndarray, targets: np.ndarray) -> np.ndarray:
     found = ranked == targets[:, None]
     if ranked.shape[1] == 0:
         return np.full(len(targets), ABSENT, dtype=np.int64)
-    return np.where(found.any(axis=1), found.argmax(axis=1), ABSENT)
+    place = found.argmax(axis=1)
+    if scores is not None:
+        own = np.take_along_axis(np.asarray(scores), place[:, None], axis=1)
+        place = np.maximum(place, (scores >= own).sum(axis=1) - 1)
+    return np.where(found.any(axis=1), place, ABSENT)
 
 
 def ranks_from_scores(scores: np.ndarray, targets: np.ndarray, excluded: Ragged | None = None) -> np.ndarray:

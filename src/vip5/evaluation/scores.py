@@ -26,10 +26,11 @@ class Ranked:
     depth: int  # how many places were looked at
 
     @classmethod
-    def of(cls, lists: list[np.ndarray], targets: np.ndarray) -> "Ranked":
-        """By where the targets [n] stand in the lists."""
-        ranks = np.stack([ranks_in_list(ranked, targets) for ranked in lists], axis=1)
-        return cls(lists, ranks, lists[0].shape[1])
+    def of(cls, lists: list[np.ndarray], targets: np.ndarray, scores: list[np.ndarray] | None = None) -> "Ranked":
+        """By where the targets [n] stand in the lists, behind what has the same of the `scores` [n, K]."""
+        beside = [None] * len(lists) if scores is None else scores
+        ranks = [ranks_in_list(ranked, targets, own) for ranked, own in zip(lists, beside, strict=True)]
+        return cls(lists, np.stack(ranks, axis=1), lists[0].shape[1])
 
     def accuracy(self, cutoffs: Sequence[int]) -> dict[str, np.ndarray]:
         """HR, NDCG and MRR of each user, float [n]: the mean over the lists."""
