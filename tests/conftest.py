@@ -38,7 +38,14 @@ def tiny_data(tmp_path_factory):
 def tiny_settings() -> list[str]:
     """Settings over preset nano that train in a second or two."""
     counts = ["samples.next=2", "samples.next_yes_no=1", "samples.yes_no=1", "samples.choice=1", "samples.candidates=8"]
-    return ["model.tokenizer_size=400", *counts, "optim.epochs=3", "optim.batch_size=32", "optim.precision=fp32"]
+    return [
+        "model.tokenizer_size=400",
+        "codes.scheme=atomic",
+        *counts,
+        "optim.epochs=3",
+        "optim.batch_size=32",
+        "optim.precision=fp32",
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def p5(request, tiny_data, tiny_settings, tmp_path_factory) -> Path:
 
 def codes_of(folder: Path) -> list[str]:
     config = json.loads((folder / "run.json").read_text())["config"]["codes"]
-    return [f"codes.{key}={value}" for key, value in config.items()]
+    return [f"codes.{key}={config[key]}" for key in ("scheme", "users")]
 
 
 def is_trained(name: str) -> bool:
@@ -63,14 +63,15 @@ def test_what_does_not_fit_a_p5_is_refused(p5, tiny_data, tiny_settings, tmp_pat
         assert "\n" not in str(error.value)
         return str(error.value)
 
-    scheme, users = codes_of(p5)
-    line = said(p5, ["codes.scheme=sequential", "codes.users=atomic"])
-    assert "in another way" in line and scheme in line and users in line
+    given = ["codes.scheme=sequential", "codes.users=atomic"]
+    line = said(p5, given)
+    assert "in another way" in line and all((own in line) == (own not in given) for own in codes_of(p5))
+    assert "codes.collaborative.width=20" in said(p5, [*codes_of(p5), "codes.collaborative.width=9"])
     shutil.copytree(p5, tmp_path / "other")
     about = json.loads((p5 / "run.json").read_text())
     about["dataset"]["hash"] = "0" * 64
     (tmp_path / "other/run.json").write_text(json.dumps(about))
-    assert "another data set" in said(tmp_path / "other", [scheme, users])
+    assert "another data set" in said(tmp_path / "other", codes_of(p5))
     assert "no folder and no model" in said(tmp_path / "none", [])
 
 

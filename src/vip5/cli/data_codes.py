@@ -20,8 +20,8 @@ def codes(
     ] = None,
     scheme: Annotated[
         str,
-        typer.Option(help="sequential, random, atomic, collaborative, semantic, paper, or joined with + in between."),
-    ] = "sequential",
+        typer.Option(help="semantic, collaborative, atomic, sequential, random, paper, or joined with + in between."),
+    ] = "semantic",
     features: Annotated[str | None, typer.Option(help="Features of the photos, where a scheme uses them.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Parquet file to write; DATASET/codes/SCHEME.parquet when not given.")

@@ -25,7 +25,7 @@ class CodeSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    scheme: str = "sequential"
+    scheme: str = "semantic"  # the best next items on Beauty, and codes items that come later
     collaborative: CollaborativeSettings = CollaborativeSettings()
     semantic: SemanticSettings = SemanticSettings()
 

@@ -23,6 +23,8 @@ from vip5.training.state import METRICS_FILE
 WITH, WITHOUT = "VIP5", "VIP5 without photos"
 FOLDERS = {WITH: "with-photos", WITHOUT: "without-photos"}
 BEAMS = 20
+# One token an item: it can start as what the item's photo shows, and a small shop has few of them.
+CODES = "codes.scheme=atomic"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def with_and_without_photos(
 
 def _train_both(folders: dict[str, Path], dataset: Dataset, overrides: list[str], device: str, quiet: bool) -> None:
     """Train what is not trained yet, side by side with a thread each: two small models fill two cores better so."""
-    own = {WITH: overrides, WITHOUT: [*overrides, "model.image_tokens=0"]}
+    own = {WITH: [CODES, *overrides], WITHOUT: [CODES, *overrides, "model.image_tokens=0"]}
     missing = [label for label, out in folders.items() if not (out / "run.json").is_file()]
     workers = max(1, min(len(missing), os.cpu_count() or 1))
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[loss]}"))
