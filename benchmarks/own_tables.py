@@ -59,6 +59,41 @@ def history(folder: Path) -> str:
     return "\n".join(lines) + "\n\n" + _source(stored) + "\n"
 
 
+def audit(folder: Path) -> str:
+    """What the rules reach on each data set, and the verdicts."""
+    stored = json.loads((folder / "audit.json").read_text("utf-8"))
+    by = {(found["dataset"], found["codes"]): found for found in stored["audits"]}
+    sets = list(dict.fromkeys(found["dataset"] for found in stored["audits"]))
+
+    def cell(name: str, codes: str, task: str, rule: str, metric: str) -> str:
+        rules = by[name, codes]["rules"] if (name, codes) in by else []
+        found = [r["metrics"][metric]["value"] for r in rules if (r["task"], r["rule"]) == (task, rule)]
+        return _number(found[0]) if found else "–"
+
+    rows = [
+        (f"{rule}, codes `{codes}`: NDCG@5", (codes, "next item", rule, "NDCG@5"))
+        for codes in ("paper", "sequential")
+        for rule in ("id + 1", "id gap")
+    ]
+    rows += [(f"{rule}: NDCG@5", ("sequential", "next item", rule, "NDCG@5")) for rule in ("popularity", "item-kNN")]
+    rows += [
+        (f"{rule}, one of 100: HR@10", ("sequential", "one of 100", rule, "HR@10"))
+        for rule in ("popularity", "item-kNN", "seldom a negative")
+    ]
+    lines = [f"| | {' | '.join(sets)} |", "| --- " + "| ---: " * len(sets) + "|"]
+    lines += [f"| {title} | {' | '.join(cell(name, *what) for name in sets)} |" for title, what in rows]
+    for codes in ("paper", "sequential"):
+        verdicts = [by[name, codes]["verdict"] if (name, codes) in by else "–" for name in sets]
+        lines.append(f"| verdict, codes `{codes}` | {' | '.join(verdicts)} |")
+    hashes = ", ".join(f"{name} `{by[name, 'sequential']['data_hash'][:12]}`" for name in sets)
+    seconds = [found["seconds"] for found in stored["audits"]]
+    m = stored["machine"]
+    return "\n".join(lines) + (
+        f"\n\nSeed 0; {hashes}. Measured by `{stored['command']}` (vip5 {stored['version']}) on {stored['date'][:10]}; "
+        f"{m['cpu']}, {m['cores']} cores; {min(seconds):.0f} to {max(seconds):.0f} seconds an audit.\n"
+    )
+
+
 def _differences(rows: list[dict[str, Any]], best: str) -> str:
     """The best scheme against each other one, in NDCG@10."""
     lines = [f"| {best} minus | A-3 NDCG@10 | p | B-5 NDCG@10 | p |", "| --- | ---: | ---: | ---: | ---: |"]

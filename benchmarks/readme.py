@@ -1,7 +1,7 @@
-"""Fill in the tables of results in README.md and benchmarks/RESULTS.md: `make results`.
+"""Fill in the tables of results in README.md, benchmarks/RESULTS.md and docs/audit.md: `make results`.
 
 What stands between `<!-- results:NAME -->` and `<!-- /results -->` is made from `benchmarks/results/NAME.json`; the
-name `summary` stands for one table of them all, and `codes` and `history` have tables of their own (own_tables.py).
+name `summary` stands for one table of them all; own_tables.py makes those of `audit`, `codes` and `history`.
 """
 
 import re
@@ -16,7 +16,7 @@ from vip5.evaluation.tables import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "RESULTS.md")
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "RESULTS.md", ROOT / "docs" / "audit.md")
 MARKED = re.compile(r"(<!-- results:(?P<name>[\w-]+) -->\n)(?P<table>.*?)(<!-- /results -->)", re.DOTALL)
 SUMMARY = ("quickstart", "beauty", "hm")
 SHOWN = (("A-3", "HR@10"), ("A-3", "NDCG@10"), ("B-5", "HR@10"), ("B-5", "NDCG@10"), ("C-3", "ROUGE-L"))
@@ -32,7 +32,7 @@ def filled(text: str, folder: Path = RESULTS) -> str:
         )
 
     def table(name: str) -> str:
-        own = {"summary": summary, "codes": own_tables.codes, "history": own_tables.history}
+        own = {"summary": summary, "codes": own_tables.codes, "history": own_tables.history, "audit": own_tables.audit}
         return own[name](folder) if name in own else markdown(Results.load(folder / f"{name}.json"))
 
     return MARKED.sub(lambda m: m[1] + table(m["name"]) + m[4], text)
