@@ -12,7 +12,7 @@ import own_tables
 
 from vip5.errors import UserError
 from vip5.evaluation.results import Result, Results, write_whole
-from vip5.evaluation.tables import markdown
+from vip5.evaluation.tables import ACCURACY, BEYOND, markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -33,7 +33,7 @@ def filled(text: str, folder: Path = RESULTS) -> str:
 
     def table(name: str) -> str:
         own = {"summary": summary, "codes": own_tables.codes, "history": own_tables.history, "audit": own_tables.audit}
-        return own[name](folder) if name in own else markdown(Results.load(folder / f"{name}.json"))
+        return own[name](folder) if name in own else markdown(Results.load(folder / f"{name}.json"), [ACCURACY, BEYOND])
 
     return MARKED.sub(lambda m: m[1] + table(m["name"]) + m[4], text)
 

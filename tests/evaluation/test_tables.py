@@ -37,7 +37,7 @@ def test_numbers_without_an_interval_and_in_their_own_units():
     head, rows = table(RESULTS)
     cells = {row[0].strip(): row[1:] for row in [head, *rows] if row}
     assert cells["rule  id + 1"][0] == ".0450 ±.0050" and cells["chance"][0] == ".0150"
-    assert cells["next item · n 600 · what is recommended"][:2] == ["coverage@10", "popularity@10"]
+    assert cells["next item · n 600 · beyond accuracy"][:2] == ["coverage@10", "popularity@10"]
     assert ["A-3   VIP5", ".3100", "12.50 ±0.50"] in [row[:3] for row in rows]
 
 

@@ -31,7 +31,7 @@ def quickstart(
 
     from rich.console import Console
 
-    from vip5.evaluation.tables import caption, table
+    from vip5.evaluation.tables import ACCURACY, caption, table
     from vip5.reproduce.quickstart import quickstart as run
     from vip5.training import best_device
 
@@ -45,7 +45,7 @@ def quickstart(
         print_json(done.results.model_dump())
     else:
         own = [r for r in done.results.results if r.difference is None or r.baseline != "VIP5 without photos"]
-        columns, rows = table(own)
+        columns, rows = table(own, [ACCURACY])
         print_table("VIP5 on a generated shop", columns, rows, caption(own, done.results.audit))
         typer.echo(f"numbers: {done.results_file}\nreport:  {done.report_file}")
         typer.echo(f"try:     vip5 recommend {done.run} --user {_someone(out)}")

@@ -9,7 +9,8 @@ from vip5.evaluation.results import EVERYONE, EXPLANATION, INTERVAL, Result, Res
 
 BADGES = {"clean": "clean", "paper": "paper — leaky"}
 # What a table is about → task → the metrics it shows, of those measured.
-ACCURACY, BEYOND, GROUPS = "", "what is recommended", "by group of users"
+ACCURACY, BEYOND, GROUPS = "", "beyond accuracy", "by group of users"
+SIDES = (ACCURACY, BEYOND, GROUPS)
 _SHOWN = {
     ACCURACY: {
         "next item": ("HR@5", "NDCG@5", "HR@10", "NDCG@10"),
@@ -88,10 +89,10 @@ def sections(results: Sequence[Result]) -> list[Section]:
     grouped: dict[tuple[tuple[str, str, str, str], str, str], list[Result]] = {}
     for r in results:
         grouped.setdefault((context_of(r), r.task, _about(r)), []).append(r)
-    tasks, sides = list(dict.fromkeys(r.task for r in results)), (ACCURACY, BEYOND, GROUPS)
+    tasks = list(dict.fromkeys(r.task for r in results))
     found = []
     for (context, task, about), group in sorted(
-        grouped.items(), key=lambda entry: (tasks.index(entry[0][1]), sides.index(entry[0][2]))
+        grouped.items(), key=lambda entry: (tasks.index(entry[0][1]), SIDES.index(entry[0][2]))
     ):
         measured = list(dict.fromkeys(r.metric for r in group))
         usual = [m for name in _usual(about, task) for m in measured if m == name or m.startswith(f"{name}@")]
@@ -146,13 +147,13 @@ def _estimates(r: Result) -> Iterator[tuple[str, str, Estimate]]:
         yield "difference", f"{r.model} − {r.baseline}", cell(r.difference, r.difference_low, r.difference_high)
 
 
-def table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+def table(results: Sequence[Result], sides: Sequence[str] = (ACCURACY, BEYOND)) -> tuple[list[str], list[list[str]]]:
     """Columns and rows for the terminal, at most 120 characters wide, one row a prompt and system.
 
     Each task has its own metrics: the first task's are the columns' headings, the next ones' stand in a row of their
     own. `caption` says what the cells mean.
     """
-    blocks = sections(results)
+    blocks = [section for section in sections(results) if section.about in sides]
     several = len({(s.dataset, s.protocol, s.split) for s in blocks}) > 1
     width = max((len(s.metrics) for s in blocks), default=0)
     indent = max((len(row.prompt) for s in blocks for row in s.rows), default=0) + 2
@@ -203,10 +204,10 @@ def audit_lines(audit: Mapping[str, Any] | None) -> list[str]:
     return [f"Audit: LEAKY, these numbers prove nothing ({checked}):", *(f"- {reason}" for reason in audit["reasons"])]
 
 
-def markdown(results: Results) -> str:
+def markdown(results: Results, sides: Sequence[str] = SIDES) -> str:
     """Tables for a page in Markdown, one a task, with both bounds of each interval and where the numbers are from."""
     parts = []
-    for s in sections(results.results):
+    for s in (section for section in sections(results.results) if section.about in sides):
         parts.append(
             f"**{s.title[0].upper()}{s.title[1:]}** · {s.dataset}, {s.split}, protocol {BADGES[s.protocol]}, {s.cases}"
         )
