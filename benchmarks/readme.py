@@ -39,10 +39,11 @@ def filled(text: str, folder: Path = RESULTS) -> str:
 
 
 def summary(folder: Path) -> str:
-    """The main metrics of the main prompts of every stored result: VIP5, VIP5 without photos, the baseline."""
+    """The main metrics of the main prompts of every stored result: VIP5, VIP5 without photos, the baseline, and the
+    strongest rule that needs no training."""
     lines = [
-        "| data | task | metric | VIP5 | without photos | simplest baseline |",
-        "| --- | --- | --- | ---: | ---: | ---: |",
+        "| data | task | metric | VIP5 | without photos | simplest baseline | item-kNN |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for name in SUMMARY:
         results = Results.load(folder / f"{name}.json").results
@@ -56,6 +57,7 @@ def summary(folder: Path) -> str:
                 _number(own, own.value, own.low, own.high),
                 _number(without, without.value, without.low, without.high) if without else "",
                 _number(own, own.baseline_value, own.baseline_low, own.baseline_high),
+                own_tables.rule(results, folder, own, "item-kNN"),
             )
             lines.append(f"| {own.dataset} | {own.task}, {prompt} | {metric} | {' | '.join(numbers)} |")
     return "\n".join(lines) + "\n"
