@@ -1,0 +1,1 @@
+"""Speed, measured beside the peers: `vip5 bench data|train|decode|trie|prepare`."""
