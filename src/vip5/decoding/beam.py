@@ -62,7 +62,7 @@ def beam_search(
     node_BK, score_BK = space.start(B, device), torch.zeros(B, 1, device=device)
     tokens_BKT = torch.full((B, 1, 1), PAD, device=device)
     done = Beams(tokens_BKT.repeat(1, K, 1), score_BK.new_full((B, K), -torch.inf), node_BK.new_full((B, K), -1))
-    open_B1 = torch.ones(B, 1, dtype=torch.bool, device=device)  # can a running beam still enter the K best?
+    open_B1 = torch.ones(B, 1, dtype=torch.bool, device=device)  # can a running beam still come among the K best?
     for length in count(1):
         h_BKD = model.step(tokens_BKT[..., -1], state)
         score_BKM = space.extend(model, h_BKD, node_BK, score_BK)
@@ -79,10 +79,16 @@ def beam_search(
         done = _best(done, Beams(tokens_BCT, ended_BC, item_BC), K)
 
         score_BK, order_BK = score_BC.masked_fill(ends_BC, -torch.inf).topk(min(K, score_BC.shape[1]))
-        # Scores only fall; with a length penalty this is transformers' heuristic for `early_stopping=False`.
-        open_B1 &= score_BK[:, :1] / length**length_penalty > done.scores_BK[:, -1:]
-        if not open_B1.any():
+        # Scores only fall, so a beam at or below the K-th finished one has no place to come to. With a length penalty
+        # that is a guess, which transformers' `early_stopping=False` makes of the best beam for all of its row.
+        hopeful_BK = score_BK / length**length_penalty > done.scores_BK[:, -1:]
+        if length_penalty:
+            hopeful_BK = hopeful_BK[:, :1].expand_as(score_BK)
+        width = int(hopeful_BK.sum(dim=1).max())
+        if not width:
             break
+        open_B1 &= hopeful_BK[:, :1]
+        score_BK, order_BK = score_BK[:, :width], order_BK[:, :width]
         node_BK, tokens_BKT = node_BC.gather(1, order_BK), _pick(tokens_BCT, order_BK)
         state.reorder(parent_BC.gather(1, order_BK))
 
