@@ -1,0 +1,93 @@
+"""What we are measured against: T5 of `transformers`, with our weights."""
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import T5Config, T5ForConditionalGeneration
+
+from vip5.model import VIP5, AdapterConfig, ModelConfig, to_t5_state
+from vip5.model.adapters import Adapter
+from vip5.model.backbone import Sublayer
+from vip5.model.t5 import ACTIVATIONS
+
+
+class PlainAdapter(nn.Module):
+    """up(GELU(down(h))) + h, as one writes it, with the weights of ours."""
+
+    def __init__(self, ours: Adapter) -> None:
+        super().__init__()
+        self.down, self.up = deepcopy(ours.down), deepcopy(ours.up)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.up(F.gelu(self.down(h))) + h
+
+
+def hugging_face(model: VIP5) -> T5ForConditionalGeneration:
+    """A T5 of `transformers` that computes what `model` computes of `inputs_embeds`, with copies of its weights.
+
+    It has no whole-word, category and photo embeddings: give it `inputs_embeds=model.embed(batch)` and
+    `attention_mask=batch.input_ids != PAD`. An adapter hangs on the linear that it follows (`o` or `wo`) by a forward
+    hook. What is frozen in `model` is frozen in it. Attention is the one that `transformers` chooses;
+    `set_attn_implementation` changes it.
+    """
+    config = model.config
+    theirs = T5ForConditionalGeneration(_config(config))
+    if not config.tied_head:  # transformers 5 ties the head whatever the config says
+        theirs.lm_head.weight = nn.Parameter(torch.empty_like(theirs.lm_head.weight))
+    without_adapters = config.model_copy(update={"adapter": AdapterConfig(mode="full")})
+    weights = dict(theirs.named_parameters())
+    with torch.no_grad():
+        for name, weight in to_t5_state(model.state_dict(), without_adapters).items():
+            weights[name].copy_(weight)
+    _freeze_alike(model, weights, without_adapters)
+    _hang_adapters(model, theirs)
+    device: Any = model.text_tokens.weight.device
+    return theirs.to(device).train(model.training)
+
+
+def _config(config: ModelConfig) -> T5Config:
+    form = next(
+        name
+        for name, fields in ACTIVATIONS.items()
+        if (fields["gated"], fields["activation"]) == (config.gated, config.activation)
+    )
+    sizes: dict[str, Any] = dict(
+        vocab_size=config.vocab,
+        d_model=config.d_model,
+        d_kv=config.d_kv,
+        d_ff=config.d_ff,
+        num_layers=config.encoder_layers,
+        num_decoder_layers=config.decoder_layers,
+        num_heads=config.heads,
+        relative_attention_num_buckets=config.buckets,
+        relative_attention_max_distance=config.max_distance,
+        dropout_rate=config.dropout,
+        layer_norm_epsilon=config.eps,
+        feed_forward_proj=form,
+        tie_word_embeddings=config.tied_head,
+        decoder_start_token_id=0,
+    )
+    return T5Config(**sizes)
+
+
+def _freeze_alike(model: VIP5, theirs: dict[str, nn.Parameter], config: ModelConfig) -> None:
+    """Train of theirs what ours trains; a table with added tokens is trained where these are, as T5 has one table."""
+    trained: dict[str, Any] = {
+        name: torch.full((len(weight),), weight.requires_grad) for name, weight in model.named_parameters()
+    }
+    for name, rows in to_t5_state(trained, config).items():
+        theirs[name].requires_grad_(bool(rows.any()))
+
+
+def _hang_adapters(model: VIP5, theirs: T5ForConditionalGeneration) -> None:
+    for stack in ("encoder", "decoder"):
+        for ours, block in zip(getattr(model, stack).blocks, getattr(theirs, stack).block, strict=True):
+            sublayers = [part for part in ours.children() if isinstance(part, Sublayer)]
+            for sublayer, layer in zip(sublayers, block.layer, strict=True):
+                if sublayer.adapter is not None:
+                    last = next(part for name, part in layer.named_modules() if name.split(".")[-1] in ("o", "wo"))
+                    last.adapter = PlainAdapter(sublayer.adapter)
+                    last.register_forward_hook(lambda linear, args, h: linear.adapter(h))
