@@ -77,3 +77,17 @@ def test_cross_entropy_over_two_tables(frozen):
     got, expected = (torch.autograd.grad((x * weights).sum(), leaves) for x in (ours, plain))
     for a, b in zip(got, expected, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("n", [None, 5])
+def test_packing_keeps_rows_and_gradients(n):
+    real = torch.tensor([[True, True, False, False], [True, True, True, False], [False] * 4])
+    x = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
+    packing = ops.Packing(real, n)
+    packed = packing.pack(x)
+    assert torch.equal(packed, x[real])
+    padded = packing.pad(packed)
+    assert torch.equal(padded, torch.where(real[..., None], x, 0.0))
+    assert torch.autograd.gradcheck(lambda x: packing.pad(packing.pack(x).sin()), x)
+    full = ops.Packing(torch.ones(3, 4, dtype=torch.bool), n and 12)
+    assert torch.equal(full.pad(full.pack(x)), x)

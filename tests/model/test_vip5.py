@@ -1,7 +1,10 @@
 """Embedding, images, loss, decoding step by step, and what is trained."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vip5.model import VIP5, AdapterConfig, ModelConfig, backbone_size, count_parameters
 
@@ -181,3 +184,25 @@ def test_impossible_configs_are_refused(config):
     for fields in ({"d_modell": 3}, {"d_model": 30, "mode": "self"}, {"image_tokens": -1}, {"max_distance": 8}):
         with pytest.raises(ValueError):
             config(**fields)
+
+
+def test_padding_changes_neither_loss_nor_gradients(config, batch):
+    """A batch whose rows are padded further, inputs and targets: packed, it is the same work."""
+    model = VIP5(config(dropout=0.0))
+    small = batch()
+    wide = replace(
+        small,
+        input_ids=F.pad(small.input_ids, (0, 6)),
+        whole_word_ids=F.pad(small.whole_word_ids, (0, 6)),
+        category_ids=F.pad(small.category_ids, (0, 6)),
+        target_ids=F.pad(small.target_ids, (0, 3)),
+        n_tokens=-1,
+        n_target_tokens=-1,
+    )
+    found = []
+    for given in (small, wide):
+        model.zero_grad()
+        loss = model.loss(given)
+        loss.backward()
+        found.append((loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}))
+    torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-5)

@@ -1,8 +1,9 @@
 """T5's encoder and decoder (Raffel et al. 2020), for v1.0 and v1.1 weights, with room for adapters.
 
 Pre-norm blocks without biases; RMS layer norms; attention scores are not scaled; one relative position bias for each
-stack, shared by its layers. Shape suffixes: B rows, L input tokens, T target tokens, K beams, D width, H heads, E width
-of a head.
+stack, shared by its layers. Whole prompts and targets go through the layers as N real tokens one after the other, and
+only attention sees them as padded rows. Shape suffixes: B rows, L input tokens, T target tokens, K beams, D width, H
+heads, E width of a head.
 """
 
 import math
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from vip5.model.adapters import Adapter
 from vip5.model.config import ModelConfig
-from vip5.model.ops import MASKED, AttentionMask, attend, attend_one, dropout
+from vip5.model.ops import MASKED, AttentionMask, Packing, attend, attend_one, dropout
 
 KeysValues = tuple[Tensor, Tensor]  # [B, H, L, E] each, of all L tokens; [t, N, H, E] of the t steps of N beams
 
@@ -25,8 +26,14 @@ KeysValues = tuple[Tensor, Tensor]  # [B, H, L, E] each, of all L tokens; [t, N,
 class Encoded:
     """What the decoder reads: the encoder's output and where it is not padding."""
 
-    states_BLD: Tensor
+    states_BLD: Tensor  # 0 at padding
     mask_BL: Tensor  # bool, True = real token
+    packing: Packing | None = None  # of the mask, where it is known
+
+    def packed(self) -> tuple[Tensor, Packing]:
+        """The states [N, D] of the real tokens, and where they stand."""
+        packing = self.packing or Packing(self.mask_BL)
+        return packing.pack(self.states_BLD), packing
 
 
 def _linear(inputs: int, outputs: int, std: float) -> nn.Linear:
@@ -83,13 +90,15 @@ class SelfAttention(nn.Module):
             self.qkv.weight[:inner] *= config.d_kv**-0.5  # T5 puts the missing scale of the scores into q's start
         self.out = _linear(inner, d, inner**-0.5)
 
-    def forward(self, x_BLD: Tensor, mask: AttentionMask, past: "Past | None" = None) -> Tensor:
-        qkv = self.qkv(x_BLD).unflatten(-1, (3, self.heads, -1))
-        if past is not None:  # one position [B, K, D] of B·K beams, each with keys of its own
+    def forward(self, x: Tensor, mask: AttentionMask, past: "Past | None" = None) -> Tensor:
+        """Of packed tokens [N, D], or, with a `past`, of the next position [B, K, D] of B·K beams."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
+        if past is not None:  # each beam has keys of its own
             q, kv = qkv.flatten(0, 1).split((1, 2), dim=1)
-            return self.out(attend_one(q[:, 0], *past.append(kv), mask).view(*x_BLD.shape[:2], -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
-        return self.out(attend(q, k, v, mask, self.dropout * self.training))
+            return self.out(attend_one(q[:, 0], *past.append(kv), mask).view(*x.shape[:2], -1))
+        assert mask.packing is not None
+        q, k, v = mask.packing.pad(qkv).permute(2, 0, 3, 1, 4).unbind()
+        return self.out(mask.packing.pack(attend(q, k, v, mask, self.dropout * self.training)))
 
 
 class CrossAttention(nn.Module):
@@ -101,15 +110,18 @@ class CrossAttention(nn.Module):
         self.kv = _linear(d, 2 * inner, d**-0.5)
         self.out = _linear(inner, d, inner**-0.5)
 
-    def keys_values(self, states_BLD: Tensor) -> KeysValues:
+    def keys_values(self, states_ND: Tensor, packing: Packing) -> KeysValues:
         """Keys and values [B, H, L, E] of the encoder's output."""
-        k, v = self.kv(states_BLD).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
+        k, v = packing.pad(self.kv(states_ND).unflatten(-1, (2, self.heads, -1))).permute(2, 0, 3, 1, 4).unbind()
         return k, v
 
-    def forward(self, x_BTD: Tensor, keys_values: KeysValues, mask: AttentionMask) -> Tensor:
-        q = self.q(x_BTD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    def forward(self, x: Tensor, keys_values: KeysValues, mask: AttentionMask) -> Tensor:
+        """Of packed tokens [N, D], where the mask has their packing, or of the next position of beams [B, K, D]."""
+        q = self.q(x)
+        q = (q if mask.packing is None else mask.packing.pad(q)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         q = q.expand(len(keys_values[0]), -1, -1, -1)  # from one row for all, at the first layer of such a step
-        return self.out(attend(q, *keys_values, mask, self.dropout * self.training))
+        h = attend(q, *keys_values, mask, self.dropout * self.training)
+        return self.out(h if mask.packing is None else mask.packing.pack(h))
 
 
 class FeedForward(nn.Module):
@@ -163,10 +175,10 @@ class Block(nn.Module):
         )
         self.feed_forward = Sublayer(config, FeedForward(config), adapted)
 
-    def keys_values(self, states_BLD: Tensor) -> KeysValues:
+    def keys_values(self, states_ND: Tensor, packing: Packing) -> KeysValues:
         """What cross-attention reads of the encoder's output, and the decoding of many steps reads again and again."""
         assert self.cross_attention is not None and isinstance(self.cross_attention.body, CrossAttention)
-        return self.cross_attention.body.keys_values(states_BLD)
+        return self.cross_attention.body.keys_values(states_ND, packing)
 
     def forward(
         self,
@@ -204,33 +216,39 @@ class Encoder(Stack):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, config.encoder_layers, decoder=False)
 
-    def forward(self, x_BLD: Tensor, mask_BL: Tensor) -> Encoded:
-        """States of embedded tokens `x_BLD`; padding (mask False) is attended by none."""
-        mask = AttentionMask(self.bias(x_BLD.shape[1])[None], _padding(mask_BL))
-        x_BLD = self.drop(x_BLD)
+    def forward(self, x_BLD: Tensor, mask_BL: Tensor, n_tokens: int | None = None) -> Encoded:
+        """States of embedded tokens `x_BLD`; padding (mask False) is attended by none. `n_tokens` are no padding."""
+        packing = Packing(mask_BL, n_tokens)
+        mask = AttentionMask(self.bias(x_BLD.shape[1])[None], _padding(mask_BL), packing)
+        x_ND = self.drop(packing.pack(x_BLD))
         for block in self.layers:
-            x_BLD = block(x_BLD, mask)
-        return Encoded(self.drop(self.norm(x_BLD)), mask_BL)
+            x_ND = block(x_ND, mask)
+        return Encoded(packing.pad(self.drop(self.norm(x_ND))), mask_BL, packing)
 
 
 class Decoder(Stack):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, config.decoder_layers, decoder=True)
 
-    def forward(self, x_BTD: Tensor, encoded: Encoded) -> Tensor:
-        """States [B, T, D] of all target positions at once, each seeing itself and what is before it."""
+    def forward(self, x_BTD: Tensor, packing: Packing, encoded: Encoded) -> Tensor:
+        """States [N, D] of all target positions at once, each seeing itself and what is before it.
+
+        Which positions [B, T] these are is said by `packing`; each row's come first, padding after them.
+        """
         T = x_BTD.shape[1]
         causal_TT = torch.full((T, T), MASKED, device=x_BTD.device).triu(1)
-        mask = AttentionMask((self.bias(T) + causal_TT)[None])
-        cross_mask = AttentionMask(padding=_padding(encoded.mask_BL))
-        x_BTD = self.drop(x_BTD)
+        mask = AttentionMask((self.bias(T) + causal_TT)[None], packing=packing)
+        cross_mask = AttentionMask(padding=_padding(encoded.mask_BL), packing=packing)
+        states = encoded.packed()
+        x_ND = self.drop(packing.pack(x_BTD))
         for block in self.layers:
-            x_BTD = block(x_BTD, mask, block.keys_values(encoded.states_BLD), cross_mask)
-        return self.drop(self.norm(x_BTD))
+            x_ND = block(x_ND, mask, block.keys_values(*states), cross_mask)
+        return self.drop(self.norm(x_ND))
 
     def start(self, encoded: Encoded, beams: int) -> "DecoderState":
         """The state before the first step, with the keys and values of cross-attention."""
-        keys_values = [block.keys_values(encoded.states_BLD) for block in self.layers]
+        states = encoded.packed()
+        keys_values = [block.keys_values(*states) for block in self.layers]
         return DecoderState(keys_values, AttentionMask(padding=_padding(encoded.mask_BL)), beams)
 
     def step(self, x_BKD: Tensor, state: "DecoderState") -> Tensor:

@@ -14,12 +14,38 @@ FEW = 8  # keys up to which one query of each sequence does without matrix produ
 BLOCK = 400_000  # attention scores worked on at a time on a CPU: they fit in its cache
 
 
+class Packing:
+    """Where N real tokens stand among [B, L] places; what works on each token alone is spared the padding.
+
+    `pack` and `pad` are each other's gradient, and both only copy rows.
+    """
+
+    def __init__(self, real_BL: Tensor, n: int | None = None) -> None:
+        """`n` is how many are real; a GPU that is not told has to be waited for."""
+        self.shape = real_BL.shape
+        real = real_BL.flatten()
+        self.places_N = (real.nonzero() if n is None else torch.nonzero_static(real, size=n)).flatten()
+        self.full = len(self.places_N) == len(real)
+
+    def pack(self, x: Tensor) -> Tensor:
+        """[B, L, …] to [N, …]."""
+        x = x.flatten(0, 1)
+        return x if self.full else _Pack.apply(x, self.places_N)
+
+    def pad(self, x: Tensor) -> Tensor:
+        """[N, …] to [B, L, …], 0 where there is no token."""
+        if not self.full:
+            x = _Pad.apply(x, self.places_N, self.shape.numel())
+        return x.unflatten(0, self.shape)
+
+
 @dataclass
 class AttentionMask:
     """What is added to the scores of attention; made once and shared by the layers of a stack."""
 
     bias: Tensor | None = None  # [1, H, Q, K] relative position bias; may be trained
     padding: Tensor | None = None  # [B, 1, 1, K] 0 on real tokens, MASKED on padding
+    packing: Packing | None = None  # of the queries, where the layers work on packed rows
 
     @cached_property
     def joined(self) -> Tensor:
@@ -135,6 +161,29 @@ def _blocks(scores_BHQK: torch.Size) -> list[slice]:
     B = scores_BHQK[0]
     rows = max(1, BLOCK * B // max(1, scores_BHQK.numel()))
     return [slice(start, start + rows) for start in range(0, B, rows)]
+
+
+class _Pack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places_N: Tensor) -> Tensor:
+        ctx.save_for_backward(places_N)
+        ctx.rows = len(x)
+        return x.index_select(0, places_N)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _Pad.apply(grad, *ctx.saved_tensors, ctx.rows), None
+
+
+class _Pad(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places_N: Tensor, rows: int) -> Tensor:
+        ctx.save_for_backward(places_N)
+        return x.new_zeros(rows, *x.shape[1:]).index_copy_(0, places_N, x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _Pack.apply(grad, *ctx.saved_tensors), None, None
 
 
 class _CrossEntropy(torch.autograd.Function):

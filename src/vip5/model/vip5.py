@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vip5.model.backbone import Decoder, DecoderState, Encoded, Encoder
 from vip5.model.config import ModelConfig
-from vip5.model.ops import cross_entropy
+from vip5.model.ops import Packing, cross_entropy
 from vip5.model.visual import MappingNetwork
 from vip5.prompts.batch import PAD, VISUAL, Batch
 
@@ -87,23 +87,25 @@ class VIP5(nn.Module):
 
     def encode(self, batch: Batch) -> Encoded:
         """The encoder's output for a batch of prompts."""
-        return self.encoder(self.embed(batch), batch.input_ids != PAD)
+        return self.encoder(self.embed(batch), batch.input_ids != PAD, batch.n_tokens)
 
     def decode(self, tokens_BT: Tensor, encoded: Encoded) -> Tensor:
         """Decoder states [B, T, D] for given decoder inputs (teacher forcing)."""
-        return self.decoder(self._embed_tokens(tokens_BT), encoded)
+        everywhere = Packing(torch.ones_like(tokens_BT, dtype=torch.bool), tokens_BT.numel())
+        return everywhere.pad(self.decoder(self._embed_tokens(tokens_BT), everywhere, encoded))
 
     def sample_losses(self, batch: Batch) -> Tensor:
         """Token cross-entropy (nats) averaged within each sample, float32 [B]."""
         target_BT = batch.target_ids
         if target_BT is None:
             raise ValueError("the batch has no targets")
-        h_BTD = self.decode(F.pad(target_BT[:, :-1], (1, 0), value=PAD), self.encode(batch))
         real_BT = target_BT != PAD
-        place_N = real_BT.flatten().nonzero()[:, 0]  # padding never meets the head, the dearest part of the model
+        packing = Packing(real_BT, batch.n_target_tokens)
+        inputs_BT = F.pad(target_BT[:, :-1], (1, 0), value=PAD)
+        h_ND = self.decoder(self._embed_tokens(inputs_BT), packing, self.encode(batch))
         tables = [table.weight for table in self._head_tables() if table is not None]
-        loss_N = cross_entropy(self._scaled(h_BTD.flatten(0, 1)[place_N]), tables, target_BT.flatten()[place_N])
-        row_N = place_N // target_BT.shape[1]
+        loss_N = cross_entropy(self._scaled(h_ND), tables, packing.pack(target_BT))
+        row_N = packing.places_N // target_BT.shape[1]
         return loss_N.new_zeros(len(batch)).index_add(0, row_N, loss_N) / real_BT.sum(dim=1)
 
     def loss(self, batch: Batch) -> Tensor:

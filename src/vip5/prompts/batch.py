@@ -25,6 +25,14 @@ class Batch:
     features: Tensor  # float32 [U, d_v]; one row for each distinct item with an image token in the batch
     has_photo: Tensor  # bool [U]; False: the learned "no photo" vector stands in
     target_ids: Tensor | None = None  # int64 [B, T], ending in </s>
+    n_tokens: int = -1  # real tokens of the inputs and of the targets, known here so that no GPU need be asked;
+    n_target_tokens: int = -1  # counted when not given
+
+    def __post_init__(self) -> None:
+        if self.n_tokens < 0:
+            self.n_tokens = int((self.input_ids != PAD).sum())
+        if self.n_target_tokens < 0:
+            self.n_target_tokens = 0 if self.target_ids is None else int((self.target_ids != PAD).sum())
 
     def __len__(self) -> int:
         return self.input_ids.shape[0]
@@ -33,6 +41,6 @@ class Batch:
         """The same batch on another device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         moved: dict[str, Any] = {
-            k: v if v is None else v.to(device, non_blocking=non_blocking) for k, v in values.items()
+            k: v.to(device, non_blocking=non_blocking) if isinstance(v, Tensor) else v for k, v in values.items()
         }
         return Batch(**moved)

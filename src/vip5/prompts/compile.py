@@ -239,4 +239,6 @@ def collate(inputs: Compiled, targets: Compiled | None, store: FeatureStore | No
         torch.from_numpy(features),
         torch.from_numpy(has_photo),
         target_ids,
+        len(inputs.tokens),
+        0 if targets is None else len(targets.tokens),
     )
