@@ -11,9 +11,11 @@ import torch
 from vip5.data import Dataset, prepare
 from vip5.data.demo import write_demo
 from vip5.features import FeatureStore
+from vip5.items import Vocabulary, fit_codes
+from vip5.model import VIP5, ModelConfig, backbone_size, local_folder
 from vip5.prompts import load_prompts
 from vip5.training import Run, load_config
-from vip5.training.start import start_model
+from vip5.training.start import train_vocabulary
 
 FEATURE_DIM = 512
 
@@ -35,15 +37,18 @@ def random_run(
 ) -> Run:
     """A run of two image tokens whose weights and photo features are random: as fast as a trained one.
 
-    Everything is trained and nothing adapted, so that a T5 of another library can compute the same.
+    Everything is trained and nothing adapted, so that a T5 of another library can compute the same. The vocabulary has
+    as many rows as T5's of this size, though a tokenizer that is trained on the data has fewer tokens.
     """
-    overrides = [f"codes.scheme={scheme}", "model.adapter.mode=full", "model.image_tokens=2", f"seed={seed}"]
-    overrides += ["codes.users=text", f"model.size={size}"] + ([f'model.tokenizer="{tokenizer}"'] if tokenizer else [])
-    config = load_config("small", overrides=overrides)
-    rng = np.random.default_rng(seed)
-    matrix = rng.standard_normal((dataset.n_items, FEATURE_DIM), dtype=np.float32)
+    overrides = [f"codes.scheme={scheme}", "model.adapter.mode=full", f"model.size={size}", f"seed={seed}"]
+    config, prompts = load_config("small", overrides=overrides), load_prompts()
+    given = tokenizer and Vocabulary.load(local_folder(tokenizer))
+    tokens = (given or train_vocabulary(config, dataset, prompts)).tokenizer
+    vocabulary = Vocabulary(tokens, max(backbone_size(size)["text_vocab"], tokens.get_vocab_size()))
+    matrix = np.random.default_rng(seed).standard_normal((dataset.n_items, FEATURE_DIM), dtype=np.float32)
     store = FeatureStore("random", FEATURE_DIM, "random", matrix, np.ones(dataset.n_items, bool))
+    codes = fit_codes(config.codes, dataset, vocabulary, store, seed)
+    own = {"text_vocab": vocabulary.size, "new_tokens": len(codes.new_tokens), "feature_dim": FEATURE_DIM}
+    size_of = backbone_size(size) | own | {"image_tokens": config.model.image_tokens, "adapter": config.model.adapter}
     torch.manual_seed(seed)
-    prompts = load_prompts()
-    codes, model = start_model(config, dataset, store, prompts)
-    return Run(config, dataset, store, prompts, codes, model.eval())
+    return Run(config, dataset, store, prompts, codes, VIP5(ModelConfig(**size_of)).eval())
