@@ -102,6 +102,10 @@ def test_recommend(vip5, tiny_run, user, items):
     assert all(s["item"] in items and 0 < s["probability"] <= 1 and s["title"] for s in told["items"])
     code, out, _ = vip5("recommend", tiny_run, "--user", user, "-k", 4, "--device", "cpu")
     assert code == 0 and all(s["item"] in out for s in told["items"])
+    code, out, _ = vip5("recommend", tiny_run, "--user", user, "-k", 4, "--json", "--int8")
+    rounded = json.loads(out)["items"]
+    assert code == 0 and rounded != told["items"]
+    assert rounded[0]["probability"] == pytest.approx(told["items"][0]["probability"], rel=0.2)
 
 
 def test_rank(vip5, tiny_run, user, items):

@@ -5,6 +5,8 @@ are random: how fast a search is does not depend on what it finds.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -21,6 +23,7 @@ from vip5.data import Dataset
 from vip5.decoding import beam_search
 from vip5.decoding.beam import Beams
 from vip5.evaluation.predict import Ranking, choose, next_items
+from vip5.model import to_int8
 from vip5.prompts import FieldTexts, PromptCompiler, Samples, collate
 from vip5.prompts.batch import EOS, PAD, Batch
 from vip5.prompts.samples import take_rows
@@ -59,6 +62,10 @@ def bench(
         if not quick:
             methods["one of 100"] = few.choose
             methods["one of 100, transformers"] = lambda: few.generate_choice(generate)
+            if device == "cpu":
+                rounded = replace(run, model=to_int8(deepcopy(run.model)))
+                methods["next item, int8"] = _Asked(rounded, asked.users).next_items
+                methods["one of 100, int8"] = _Asked(rounded, few.users).choose
         checks = _agreement(asked.next_items(), asked.generate(generate, whole))
         times = take_turns(methods, rounds)
         floors = {name: _flops(methods[name]) for name in methods if "," not in name}
@@ -85,10 +92,11 @@ def bench(
             )
             for name, seconds in times.items()
         ]  # fmt: skip
-        ratios = {f"{b}, beaten by": ratio(times, a, b) for a in times for b in times if b.startswith(f"{a}, ")}
+        beside = [(name, *name.split(", ")) for name in times if ", " in name]
+        ratios = {f"{task} over {peer}": ratio(times, task, name) for name, task, peer in beside}
         if memory:
             mine, theirs = memory.values()
-            ratios |= {f"{name} of memory, theirs over ours": theirs[name] / mine[name] for name in mine}
+            ratios |= {f"transformers' {name} over ours": theirs[name] / mine[name] for name in mine}
         return Bench.of(
             "decode",
             device,
@@ -96,7 +104,7 @@ def bench(
             quick=quick,
             sizes=_sizes(run, asked, few, size, scheme) | {"matmul GFLOP/s": round(rate / 1e9, 1)},
             rows=rows,
-            ratio=ratios["next item, transformers, beaten by"],
+            ratio=ratios["next item over transformers"],
             ratios=ratios,
             checks=checks,
             notes=notes,

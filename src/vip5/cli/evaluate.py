@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vip5.cli.options import Device, Seed, print_table
+from vip5.cli.options import Device, Int8, Seed, print_table
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +34,7 @@ def evaluate(
     ] = None,
     seed: Seed = 0,
     device: Device = None,
+    int8: Int8 = False,
 ) -> None:
     """Print next-item, one-of-100 and explanation metrics with 95 % intervals, beside the simplest baseline, rules that
     need no training, and what an audit finds of the data and the item codes.
@@ -52,16 +53,22 @@ def evaluate(
     from vip5.evaluation.tables import caption, table
     from vip5.training import Run, best_device
 
-    device = best_device(device)
+    device = "cpu" if int8 and device is None else best_device(device)
     settings = Settings(beams, text_beams, decode, _numbers(cutoffs), users, seed, progress=json_file != "-")
-    opened = Run.load(run, dataset, device)
+    opened = Run.load(run, dataset, device, int8)
     found = score(opened, [p.strip() for p in prompts.split(",") if p.strip()], settings)
     found.save(run)
     notes = Console(stderr=True, highlight=False)
     for reason in found.left_out:
         notes.print(f"left out {reason}", style="yellow")
     audited = audit_run(opened, users, seed)
-    decoding = {"decode": decode, "beams": beams, "text_beams": text_beams, "history_excluded": decode != "free"}
+    decoding = {
+        "decode": decode,
+        "beams": beams,
+        "text_beams": text_beams,
+        "history_excluded": decode != "free",
+        "int8": int8,
+    }
     results = Results.record(
         [*found.results, *audited.results(found.results)],
         shlex.join(["vip5", *sys.argv[1:]]),

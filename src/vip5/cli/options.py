@@ -14,6 +14,9 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random in 
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps…; the best one at hand when not given.")
 ]
+Int8 = Annotated[
+    bool, typer.Option("--int8", help="Compute in 8-bit integers on a CPU: faster, scores a little coarser.")
+]
 
 
 def print_json(value: Any) -> None:

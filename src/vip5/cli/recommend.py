@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vip5.cli.options import Device, Json, print_json, print_table
+from vip5.cli.options import Device, Int8, Json, print_json, print_table
 
 RunFolder = Annotated[Path, typer.Argument(help="Run folder.")]
 User = Annotated[str, typer.Option(help="Raw id of the user.")]
@@ -26,13 +26,14 @@ def recommend(
     beams: Annotated[int, typer.Option(min=1, help="Beams of the search; at least k are used.")] = 20,
     dataset: DatasetFolder = None,
     device: Device = None,
+    int8: Int8 = False,
     as_json: Json = False,
 ) -> None:
     """Print the items most likely to come next, of the whole catalogue without the user's own.
 
     Example: vip5 recommend runs/quickstart/with-photos --user u17 -k 5
     """
-    items = _engine(run, dataset, device).recommend(user, k, prompt, beams)
+    items = _engine(run, dataset, device, int8).recommend(user, k, prompt, beams)
     _print(f"Next for {user}", items, {"user": user, "prompt": prompt}, as_json)
 
 
@@ -43,6 +44,7 @@ def rank(
     prompt: Annotated[str, typer.Option(help="Which prompt of task choice.")] = "B-5",
     dataset: DatasetFolder = None,
     device: Device = None,
+    int8: Int8 = False,
     as_json: Json = False,
 ) -> None:
     """Print the given candidates, best first.
@@ -50,7 +52,7 @@ def rank(
     Example: vip5 rank runs/quickstart/with-photos --user u17 --candidates i3,i8,i21
     """
     names = [name.strip() for name in candidates.split(",") if name.strip()]
-    items = _engine(run, dataset, device).rank(user, names, prompt)
+    items = _engine(run, dataset, device, int8).rank(user, names, prompt)
     _print(f"Best for {user}", items, {"user": user, "prompt": prompt}, as_json)
 
 
@@ -64,24 +66,25 @@ def explain(
     beams: Annotated[int, typer.Option(min=1, help="1 is greedy.")] = 1,
     dataset: DatasetFolder = None,
     device: Device = None,
+    int8: Int8 = False,
     as_json: Json = False,
 ) -> None:
     """Print a sentence on why the user would take the item.
 
     Example: vip5 explain runs/quickstart/with-photos --user u17 --item i8 --stars 5 --feature handle
     """
-    sentence = _engine(run, dataset, device).explain(user, item, stars, feature, headline, beams)
+    sentence = _engine(run, dataset, device, int8).explain(user, item, stars, feature, headline, beams)
     if as_json:
         print_json({"user": user, "item": item, "explanation": sentence})
     else:
         typer.echo(sentence)
 
 
-def _engine(run: Path, dataset: Path | None, device: str | None):
+def _engine(run: Path, dataset: Path | None, device: str | None, int8: bool):
     from vip5.serving import Recommender
     from vip5.training import best_device
 
-    return Recommender(run, dataset, best_device(device))
+    return Recommender(run, dataset, "cpu" if int8 and device is None else best_device(device), int8)
 
 
 def _print(title: str, items: list[Any], about: dict[str, str], as_json: bool) -> None:

@@ -17,6 +17,7 @@ from vip5.items import Trie
 from vip5.prompts import Batch, PromptCompiler, Samples
 from vip5.prompts.samples import slices, take_rows
 from vip5.training import Run
+from vip5.training.batches import of_like_length
 
 BATCH_TOKENS = 32_768  # input tokens with padding, at most, in a batch
 
@@ -175,22 +176,17 @@ def _answers(
     progress: bool = False,
 ) -> list[np.ndarray]:
     """Run `answer(rows, batch)` over all samples, longest prompts first; results in the samples' order, 0-padded."""
-    lengths = compiler.input_lengths(samples)
-    order = np.argsort(-lengths, kind="stable")
-    lengths = lengths[order]
+    groups = of_like_length(np.arange(len(samples)), compiler.input_lengths(samples), BATCH_TOKENS)
     parts: list[list[np.ndarray]] = []
-    start = 0
     console = Console(stderr=True)
     bar = Progress(console=console, transient=True, disable=not (progress and console.is_terminal))
     with bar, torch.inference_mode():
-        task = bar.add_task(compiler.prompts[0].id, total=len(order))
-        while start < len(order):
-            rows = order[start : start + max(1, BATCH_TOKENS // int(lengths[start]))]
+        task = bar.add_task(compiler.prompts[0].id, total=len(samples))
+        for rows in groups:
             batch = run.batch(compiler, samples.take(rows)).to(run.device)
             parts.append([part.cpu().numpy() for part in answer(rows, batch)])
-            start += len(rows)
-            bar.update(task, completed=start)
-    back = np.argsort(order)
+            bar.advance(task, len(rows))
+    back = np.argsort(np.concatenate(groups))
     return [_stack([part[n] for part in parts])[back] for n in range(len(parts[0]))]
 
 

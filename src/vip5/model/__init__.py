@@ -12,6 +12,7 @@ from vip5.model.checkpoint import (
 )
 from vip5.model.config import SIZES, AdapterConfig, ModelConfig, backbone_size
 from vip5.model.count import Part, count_parameters
+from vip5.model.int8 import to_int8
 from vip5.model.t5 import load_t5, local_folder, to_t5_state
 from vip5.model.vip5 import VIP5
 
@@ -34,5 +35,6 @@ __all__ = [
     "save_adapters",
     "save_model",
     "start_from",
+    "to_int8",
     "to_t5_state",
 ]

@@ -38,8 +38,8 @@ class Recommender:
     Raises UserError for unknown ids, naming similar ones.
     """
 
-    def __init__(self, run: str | Path, dataset: str | Path | None = None, device: str = "cpu"):
-        self.run = Run.load(run, dataset, device)
+    def __init__(self, run: str | Path, dataset: str | Path | None = None, device: str = "cpu", int8: bool = False):
+        self.run = Run.load(run, dataset, device, int8)
 
     def recommend(self, user: str, k: int = 10, prompt: str = "A-3", beams: int = 20) -> list[Suggestion]:
         """The k items most likely to come next, of the whole catalogue without the user's own history."""

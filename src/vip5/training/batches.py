@@ -24,12 +24,13 @@ def plan(lengths: np.ndarray, settings: OptimPart, rng: np.random.Generator) -> 
     """
     order = rng.permutation(len(lengths))
     return [
-        _groups(order[start : start + settings.batch_size], lengths, settings.batch_tokens)
+        of_like_length(order[start : start + settings.batch_size], lengths, settings.batch_tokens)
         for start in range(0, len(order), settings.batch_size)
     ]
 
 
-def _groups(rows: np.ndarray, lengths: np.ndarray, most_tokens: int) -> Step:
+def of_like_length(rows: np.ndarray, lengths: np.ndarray, most_tokens: int) -> Step:
+    """Rows, the longest first, cut into groups that are padded to their longest: at most `most_tokens` in each."""
     rows = rows[np.argsort(-lengths[rows], kind="stable")]
     groups, start = [], 0
     for place in range(1, len(rows) + 1):

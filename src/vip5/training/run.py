@@ -21,7 +21,7 @@ from vip5.errors import UserError
 from vip5.features import FeatureStore, open_features
 from vip5.features.store import read_about
 from vip5.items import ItemCodes, Trie, Vocabulary
-from vip5.model import VIP5, load_model, save_model
+from vip5.model import VIP5, load_model, save_model, to_int8
 from vip5.prompts import FieldTexts, Prompt, PromptCompiler, Samples, collate, load_prompts
 from vip5.prompts.batch import Batch
 from vip5.training.config import RunConfig
@@ -106,8 +106,10 @@ class Run:
         }
 
     @classmethod
-    def load(cls, folder: str | Path, dataset: str | Path | None = None, device: str = "cpu") -> "Run":
-        """Open a finished run; `dataset` names the dataset folder where it has moved."""
+    def load(
+        cls, folder: str | Path, dataset: str | Path | None = None, device: str = "cpu", int8: bool = False
+    ) -> "Run":
+        """Open a finished run; `dataset` names the dataset folder where it has moved, `int8` makes a CPU faster."""
         folder = Path(folder)
         if not (folder / RUN_FILE).is_file():
             state = "its training is not finished" if (folder / "state.safetensors").is_file() else "it has no run.json"
@@ -133,7 +135,7 @@ class Run:
             store,
             load_prompts(own if own.is_file() else None),
             ItemCodes.load(folder, Vocabulary.load(folder, model.config.text_vocab)),
-            model.eval(),
+            to_int8(model.eval()) if int8 else model.eval(),
         )
 
     @classmethod

@@ -1,0 +1,75 @@
+"""What 8-bit integers on a CPU cost in accuracy and gain in time, on finished runs.
+
+Usage: benchmarks/int8.py OUT.json DATASET RUN …
+
+Every test user is asked A-3 and every fourth B-5, in float32 and in 8-bit integers; NDCG@10 and HR@10 with the paired
+difference, 95 % intervals by the bootstrap over users. Times are of these very answers, one after the other.
+"""
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vip5 import __version__
+from vip5.cli.options import print_table
+from vip5.evaluation.evaluate import Settings, evaluate
+from vip5.evaluation.intervals import estimate, paired_difference
+from vip5.evaluation.results import Machine, write_whole
+from vip5.training import Run
+
+PROMPTS = {"A-3": 1, "B-5": 4}  # the how-manieth user is asked
+
+
+def measure(folder: str, dataset: str) -> list[dict[str, Any]]:
+    found, seconds = {}, {}
+    for int8 in (False, True):
+        run = Run.load(folder, dataset, int8=int8)
+        for prompt, every in PROMPTS.items():
+            began = time.perf_counter()
+            asked = Settings(users=len(run.dataset.tested("test")) // every)
+            found[prompt, int8] = evaluate(run, [prompt], asked).ranked[prompt][1].accuracy([10])
+            seconds[prompt, int8] = time.perf_counter() - began
+    about = {"scheme": run.codes.scheme, "seed": run.config.seed, "data_hash": run.dataset.hash}
+    rows = []
+    for prompt in PROMPTS:
+        for metric in ("HR@10", "NDCG@10"):
+            before, after = (found[prompt, int8][metric] for int8 in (False, True))
+            rows.append(
+                about
+                | {"prompt": prompt, "metric": metric, "users": len(before)}
+                | {"float32": estimate(before)._asdict(), "int8": estimate(after)._asdict()}
+                | {"difference": paired_difference(after, before)._asdict()}
+                | {"time_float32_over_int8": seconds[prompt, False] / seconds[prompt, True]}
+            )
+    return rows
+
+
+def main() -> None:
+    out, dataset, *runs = sys.argv[1:]
+    rows = [row for run in runs for row in measure(run, dataset)]
+    stored = {
+        "command": "benchmarks/int8.py OUT.json BEAUTY RUN …",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "machine": Machine.here("cpu").model_dump(),
+        "protocol": "clean",
+        "rows": rows,
+    }
+    write_whole(Path(out), json.dumps(stored, indent=1) + "\n")
+    columns = ["codes", "prompt", "metric", "float32", "int8", "int8 − float32", "time"]
+    print_table(
+        "8-bit integers",
+        columns,
+        [
+            [r["scheme"], r["prompt"], r["metric"], f"{r['float32']['value']:.4f}", f"{r['int8']['value']:.4f}",
+             "{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(**r["difference"]), f"{r['time_float32_over_int8']:.2f}"]
+            for r in rows
+        ],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
