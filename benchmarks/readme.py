@@ -1,7 +1,8 @@
 """Fill in the tables of results in README.md, benchmarks/RESULTS.md and docs/audit.md: `make results`.
 
 What stands between `<!-- results:NAME -->` and `<!-- /results -->` is made from `benchmarks/results/NAME.json`; the
-name `summary` stands for one table of them all; own_tables.py makes those of `audit`, `codes` and `history`.
+name `summary` stands for one table of them all; own_tables.py makes those of `audit`, `codes`, `history` and `int8`,
+speed_tables.py those of `speed`, from `benchmarks/results/speed/`.
 """
 
 import re
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import own_tables
+import speed_tables
 
 from vip5.errors import UserError
 from vip5.evaluation.results import Result, Results, write_whole
@@ -32,7 +34,14 @@ def filled(text: str, folder: Path = RESULTS) -> str:
         )
 
     def table(name: str) -> str:
-        own = {"summary": summary, "codes": own_tables.codes, "history": own_tables.history, "audit": own_tables.audit}
+        own = {
+            "summary": summary,
+            "codes": own_tables.codes,
+            "history": own_tables.history,
+            "audit": own_tables.audit,
+            "int8": own_tables.int8,
+            "speed": speed_tables.speed,
+        }
         return own[name](folder) if name in own else markdown(Results.load(folder / f"{name}.json"), [ACCURACY, BEYOND])
 
     return MARKED.sub(lambda m: m[1] + table(m["name"]) + m[4], text)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vip5.bench.measure import Bench
 from vip5.errors import UserError
 from vip5.evaluation.results import Results
 from vip5.evaluation.tables import markdown
@@ -83,7 +84,14 @@ def test_the_pages_are_up_to_date(page):
 
 def test_stored_results_can_be_read():
     for file in readme.RESULTS.glob("*.json"):
-        if file.stem in ("audit", "codes", "history"):
+        if file.stem in ("audit", "codes", "history", "int8"):
             assert "data_hash" in file.read_text() and json.loads(file.read_text())["command"]
         else:
             assert Results.load(file).results
+
+
+def test_stored_speed_can_be_read_and_says_where_it_was_measured():
+    for file in (readme.RESULTS / "speed").glob("*.json"):
+        found = Bench.model_validate_json(file.read_bytes())
+        assert found.machine.cpu and found.command.startswith("vip5 bench") and not found.quick
+        assert found.ratio > 0 and all(row.rounds > 1 for row in found.rows if row.unit == "samples")
