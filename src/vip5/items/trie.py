@@ -33,48 +33,48 @@ class Trie:
         [n], values 0 … G-1, each group has its own root, `roots[group]`; a group without items gets a root without
         children. UserError when a code occurs twice in a group.
         """
-        n, length = codes.shape
-        items = np.arange(n) if items is None else items
-        groups = np.zeros(n, np.int64) if groups is None else groups
+        groups = np.zeros(len(codes), np.int8) if groups is None else groups
         n_groups = int(groups.max(initial=0)) + 1
-        order = np.lexsort([_narrow(column) for column in (*codes.T[::-1], groups)])
-        codes, items, groups = codes[order], items[order], groups[order]
+        order, (above, *columns) = _sort([groups, *codes.T])
+        items = order if items is None else items[order].astype(np.int32)
 
-        size = [np.bincount(groups, minlength=n_groups)]
-        item = [np.full(n_groups, -1)]
-        item[0][groups] = np.where(size[0][groups] == 1, items, -1)
-        token, parent = [np.full(n_groups, -1)], [np.full(n_groups, -1)]
+        size = [np.bincount(groups, minlength=n_groups).astype(np.int32)]
+        item = [np.full(n_groups, -1, np.int32)]
+        item[0][above] = np.where(size[0][above] == 1, items, np.int32(-1))
+        token, parent = [np.full(n_groups, -1, np.int32)], [np.full(n_groups, -1, np.int32)]
         # Level by level: `rows` share their node `above` with others, and being sorted, a node's rows are neighbours.
-        rows, above, n_nodes = np.arange(n), groups, n_groups
-        for t in range(length):
-            column = codes[rows, t]
+        rows, n_nodes = np.arange(len(codes), dtype=np.int32), n_groups
+        for column in columns:
+            column = column[rows]
             fresh = np.ones(len(rows), bool)
             fresh[1:] = (above[1:] != above[:-1]) | (column[1:] != column[:-1])
-            first, place = np.flatnonzero(fresh), np.cumsum(fresh) - 1
-            count = np.diff(first, append=len(rows))
-            if ((column[first] == 0) & (count == 1)).any():  # if several, they are the same code: see below
+            first = np.flatnonzero(fresh).astype(np.int32)
+            count = np.diff(first, append=np.int32(len(rows)))
+            shared = count > 1
+            if (column[first][~shared] == 0).any():  # if several, they are the same code: see below
                 raise ValueError("a code is the beginning of another: codes must end in </s>")
             token.append(column[first])
             parent.append(above[first])
             size.append(count)
-            item.append(np.where(count == 1, items[rows[first]], -1))
-            shared = count[place] > 1
-            rows, above = rows[shared], n_nodes + place[shared]
+            item.append(np.where(shared, np.int32(-1), items[rows[first]]))
+            rows = rows[np.repeat(shared, count)]
+            above = np.repeat(n_nodes + np.flatnonzero(shared).astype(np.int32), count[shared])
             n_nodes += len(first)
         if len(rows):
             raise UserError(
                 f"item codes: items {items[rows[0]]} and {items[rows[1]]} share the code "
-                f"{' '.join(map(str, codes[rows[0]]))}: codes must be distinct"
+                f"{' '.join(map(str, codes[order[rows[0]]]))}: codes must be distinct"
             )
         parents = np.concatenate(parent)
-        children = np.bincount(parents[n_groups:], minlength=n_nodes)
+        child_start = np.full(n_nodes + 1, n_groups, np.int32)
+        child_start[1:] += np.bincount(parents[n_groups:], minlength=n_nodes).cumsum(dtype=np.int32)
         return cls(
             roots=torch.arange(n_groups),
-            child_start=_int32(n_groups + np.concatenate([[0], children.cumsum()])),
-            token=_int32(np.concatenate(token)),
-            parent=_int32(parents),
-            size=_int32(np.concatenate(size)),
-            item=_int32(np.concatenate(item)),
+            child_start=torch.from_numpy(child_start),
+            token=torch.from_numpy(np.concatenate(token)),
+            parent=torch.from_numpy(parents),
+            size=torch.from_numpy(np.concatenate(size)),
+            item=torch.from_numpy(np.concatenate(item)),
         )
 
     @property
@@ -133,10 +133,29 @@ class Trie:
         return pair // n_nodes, pair % n_nodes
 
 
-def _narrow(column: np.ndarray) -> np.ndarray:
-    """As uint16 where it fits: numpy sorts 16 bits by radix, several times faster than wider integers."""
-    return column.astype(np.uint16) if column.max(initial=0) < 2**16 else column
+def _sort(columns: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Rows sorted by the first column, then the second …, equal ones as they stand: their numbers, and the columns.
 
-
-def _int32(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(values.astype(np.int32))
+    Columns hold numbers from 0 on; what comes back is int32. Where a row and its number fit in 64 bits together, as
+    rows of codebooks do, all is one array of such keys: sorted in place, and read from it in order.
+    """
+    n = len(columns[0])
+    lows = [int(column.min()) if n else 0 for column in columns]
+    bits = [(int(column.max(initial=0)) - low).bit_length() for column, low in zip(columns, lows, strict=True)]
+    if sum(bits) + n.bit_length() > 64:
+        # numpy sorts 16 bits by radix, several times faster than wider integers.
+        narrow = [column.astype(np.uint16) if column.max() < 2**16 else column for column in columns]
+        order = np.lexsort(narrow[::-1]).astype(np.int32)
+        return order, [column[order].astype(np.int32) for column in columns]
+    key = np.zeros(n, np.uint64)
+    for column, low, width in zip(columns, lows, bits, strict=True):
+        key <<= np.uint64(width)
+        key |= (column - low).astype(np.uint64)
+    key <<= np.uint64(n.bit_length())
+    key |= np.arange(n, dtype=np.uint64)
+    key.sort()
+    parts = []
+    for low, width in zip([0, *lows[::-1]], [n.bit_length(), *bits[::-1]], strict=True):
+        parts.append((key & np.uint64(2**width - 1)).astype(np.int32) + np.int32(low))
+        key >>= np.uint64(width)
+    return parts[0], parts[:0:-1]
