@@ -8,6 +8,10 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is imported
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--renew-golden", action="store_true", help="Write tests/training/golden.json anew, on purpose.")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real data and models, beside the project; tests that need it skip where it is absent."""
