@@ -1,14 +1,18 @@
 """Steps cut into groups of like length give the gradients of steps that are not."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vip5.prompts import Prompt, PromptCompiler, Samples
 from vip5.training import Run, load_config
-from vip5.training.batches import assemble, plan
+from vip5.training.batches import Feed, plan
 from vip5.training.config import OptimPart
+from vip5.training.distributed import Processes
 from vip5.training.draw import SampleDrawer
 
 
@@ -22,20 +26,34 @@ from vip5.training.draw import SampleDrawer
 def test_a_plan_takes_every_sample_once(lengths, size, tokens, seed):
     lengths = np.array(lengths)
     steps = plan(lengths, OptimPart(batch_size=size, batch_tokens=tokens), np.random.default_rng(seed))
-    assert sorted(np.concatenate([rows for step in steps for rows in step]).tolist()) == list(range(len(lengths)))
+    assert sorted(np.concatenate([step.rows for step in steps]).tolist()) == list(range(len(lengths)))
     for number, step in enumerate(steps):
-        count = sum(len(rows) for rows in step)
-        assert count == size if number + 1 < len(steps) else 1 <= count <= size
-        for rows in step:
+        assert len(step.rows) == size if number + 1 < len(steps) else 1 <= len(step.rows) <= size
+        assert np.concatenate(step.groups).tolist() == step.rows.tolist()
+        assert (np.diff(lengths[step.rows]) <= 0).all()
+        for rows in step.groups:
             assert len(rows) == 1 or len(rows) * lengths[rows].max() <= tokens
+
+
+@given(st.lists(st.integers(2, 300), min_size=1, max_size=100), st.integers(1, 50), st.integers(2, 9))
+@settings(max_examples=40, deadline=None)
+def test_processes_share_each_step(lengths, size, count):
+    """Each sample is one process's, in the order in which the sum of losses puts them; the work is even."""
+    lengths, optim = np.array(lengths), OptimPart(batch_size=size)
+    whole = plan(lengths, optim, np.random.default_rng(0))
+    plans = [plan(lengths, optim, np.random.default_rng(0), Processes(rank, count)) for rank in range(count)]
+    for step, *shares in zip(whole, *plans, strict=True):
+        assert all((share.rows == step.rows).all() for share in shares)
+        own = [np.concatenate([*share.groups, np.zeros(0, int)]) for share in shares]
+        assert all(rows.tolist() == step.rows[rank::count].tolist() for rank, rows in enumerate(own))
+        tokens = [lengths[rows].sum() for rows in own]
+        assert max(tokens) - min(tokens) <= lengths.max()
 
 
 def test_a_plan_is_random_and_repeats_itself():
     lengths, settings_ = np.full(100, 9), OptimPart(batch_size=10)
     one, same, other = (
-        np.concatenate(
-            [rows for step in plan(lengths, settings_, np.random.default_rng(seed)) for rows in step]
-        ).tolist()
+        np.concatenate([step.rows for step in plan(lengths, settings_, np.random.default_rng(seed))]).tolist()
         for seed in (1, 1, 2)
     )
     assert one == same != other
@@ -44,7 +62,7 @@ def test_a_plan_is_random_and_repeats_itself():
 def test_groups_are_of_like_length():
     lengths = np.array([100] * 20 + [10] * 20)
     (step,) = plan(lengths, OptimPart(batch_size=40), np.random.default_rng(0))
-    assert [sorted(set(lengths[rows])) for rows in step] == [[100], [10]]
+    assert [sorted(set(lengths[rows])) for rows in step.groups] == [[100], [10]]
 
 
 @pytest.fixture(scope="module")
@@ -59,28 +77,48 @@ def test_grouped_gradient_equals_that_of_one_padded_batch(parts):
     run, compiler, samples = parts
     settings_ = OptimPart(batch_size=64, batch_tokens=2048)
     steps = plan(compiler.input_lengths(samples), settings_, np.random.default_rng(0))
-    assert len(steps[0]) > 2
+    assert len(steps[0].groups) > 2
     model = run.model.train()
     model.zero_grad()
-    _, groups = next(assemble(run, compiler, samples, steps, 0, "cpu"))
-    for _, batch in groups:
+    _, groups = next(Feed(run, compiler, "cpu").steps(samples, steps, 0))
+    for batch in groups:
         (model.sample_losses(batch).sum() / 64).backward()
     grouped = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
-    model.loss(run.batch(compiler, samples.take(np.concatenate(steps[0])), targets=True)).backward()
+    model.loss(run.batch(compiler, samples.take(steps[0].rows), targets=True)).backward()
     whole = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     assert set(grouped) == set(whole) and len(whole) > 20
     for name, gradient in whole.items():
         assert (gradient - grouped[name]).abs().max() < 1e-6, name
 
 
-def test_assemble_goes_on_from_any_step(parts):
+def test_the_feed_goes_on_from_any_step(parts):
     run, compiler, samples = parts
     steps = plan(compiler.input_lengths(samples), OptimPart(batch_size=40), np.random.default_rng(0))
-    whole = list(assemble(run, compiler, samples, steps, 0, "cpu"))
+    feed = Feed(run, compiler, "cpu")
+    whole = list(feed.steps(samples, steps, 0))
     assert [number for number, _ in whole] == list(range(len(steps)))
-    rest = list(assemble(run, compiler, samples, steps, len(steps) - 2, "cpu"))
+    rest = list(feed.steps(samples, steps, len(steps) - 2))
     assert [number for number, _ in rest] == [len(steps) - 2, len(steps) - 1]
     for (_, one), (_, other) in zip(whole[-2:], rest, strict=True):
-        assert all(torch.equal(x.input_ids, y.input_ids) for (_, x), (_, y) in zip(one, other, strict=True))
-    assert list(assemble(run, compiler, samples, steps, len(steps), "cpu")) == []
+        assert all(torch.equal(x.input_ids, y.input_ids) for x, y in zip(one, other, strict=True))
+    assert list(feed.steps(samples, steps, len(steps))) == []
+
+
+def test_features_kept_on_the_device_give_the_same_batches(parts):
+    """With photos, without a photo, and where no photo is shown at all."""
+    run, compiler, samples = parts
+    mask = run.features.mask.copy()
+    mask[::5] = False
+    run = replace(run, features=replace(run.features, mask=mask))
+    wordy = Prompt(id="own", task="next_yes_no", input="Does user_{user_id} want {item_id} ?", target="{yes_no}")
+    text_alone = PromptCompiler([wordy], run.texts)
+    for prompts, some, shown in ((compiler, samples, 40), (compiler, samples.take([3]), 1), (text_alone, None, 0)):
+        some = some or Samples.of(np.zeros(2, int), np.arange(2), item=np.arange(2), yes=np.ones(2, int))
+        by_file, by_row = Feed(run, prompts, "cpu"), Feed(run, prompts, "cpu")
+        by_row.keep_features()
+        one, other = by_file.batch(some), by_row.batch(some)
+        assert len(one.features) >= shown and bool(shown) == bool(len(one.features))
+        for name in (f.name for f in fields(one)):
+            x, y = getattr(one, name), getattr(other, name)
+            assert torch.equal(x, y) and x.dtype == y.dtype if isinstance(x, torch.Tensor) else x == y, name

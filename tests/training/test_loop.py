@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from vip5.errors import UserError
 from vip5.evaluation.predict import next_items
-from vip5.training import Run, load_config, loop, state, train
+from vip5.training import Run, best_device, load_config, loop, metrics, state, train
 from vip5.training.config import OptimPart
 
 
@@ -268,9 +268,35 @@ def test_schedule():
 
 
 def test_a_device_that_is_not_there():
-    assert loop.best_device("cpu") == "cpu"
+    assert best_device("cpu") == "cpu"
     for name in ("cuda:99", "abacus", "cpu:x"):
-        assert "--device" in refusal(loop.best_device, name)
+        assert "--device" in refusal(best_device, name)
+
+
+def test_lines_come_one_step_late_and_none_is_lost(tiny_data, tiny_settings, tmp_path):
+    """A step's numbers are read when the next one has begun; before anything is saved or scored, all are there."""
+    out, seen = tmp_path / "run", []
+    run = Run.new(load_config("nano", None, [*tiny_settings, *QUICK, "run.save_seconds=60"]), tiny_data)
+    run.model.encoder.register_forward_pre_hook(lambda *_: seen.append(len(lines(out))))
+    train(run, out, validate=lambda run: seen.append(("scored", len(lines(out)))) or {"x": 0.5}, quiet=True)
+    steps = len([line for line in lines(out) if "loss" in line]) // 3
+    first = [number for number in seen[: seen.index(("scored", steps))] if number < steps]
+    assert sorted(set(first)) == list(range(steps - 1))  # the last one of them is one behind
+    assert [line["step"] for line in lines(out) if "loss" in line] == list(range(1, 3 * steps + 1))
+
+
+def test_speed(monkeypatch):
+    """Samples over seconds between finished steps; neither warm-up nor pauses count."""
+    times = iter([0.0, 9.0, 10.0, 12.0, 50.0, 51.0])
+    monkeypatch.setattr(metrics, "perf_counter", lambda: next(times))
+    speed = metrics.Speed(warm_up=2)
+    assert speed.rate is None
+    for samples in (8, 8, 8, 10):
+        speed.count(samples)
+    speed.pause()
+    for samples in (8, 6):
+        speed.count(samples)
+    assert speed.rate == 6.0  # 8 in a second, 10 in two, 6 in one
 
 
 def test_two_cannot_train_in_one_folder(tmp_path):

@@ -1,5 +1,6 @@
 """`vip5 train`: from a dataset folder to a run folder."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -29,17 +30,21 @@ def train(
     """Train a VIP5. Stopped or killed, the same command goes on exactly where it was.
 
     Example: vip5 train data/beauty --out runs/beauty --preset nano codes.scheme=atomic optim.epochs=20
+
+    On several GPUs, or CPU processes: torchrun --nproc-per-node 4 -m vip5 train data/beauty --out runs/beauty
     """
     from vip5.data import Dataset
     from vip5.evaluation.evaluate import validation_score
-    from vip5.training import Run, best_device, load_config
+    from vip5.training import Run, best_device, load_config, together
     from vip5.training import train as run_training
 
-    settings = load_config(preset, config, [*(overrides or []), *([] if seed is None else [f"seed={seed}"])])
-    run = Run.new(settings, Dataset(dataset))
-    summary = run_training(
-        run, out, best_device(device), lambda r: validation_score(r, settings.run.validate_users), quiet=as_json
-    )
+    with together() as processes:
+        settings = load_config(preset, config, [*(overrides or []), *([] if seed is None else [f"seed={seed}"])])
+        run = Run.new(settings, Dataset(dataset))
+        score = partial(validation_score, users=settings.run.validate_users)
+        summary = run_training(run, out, best_device(device), score, quiet=as_json, processes=processes)
+    if not processes.first:
+        return
     if as_json:
         print_json({"run": str(out), **summary})
     else:

@@ -1,11 +1,13 @@
-"""What a run says of each step: metrics.jsonl, and TensorBoard if wanted."""
+"""What a run says of each step: metrics.jsonl, TensorBoard if wanted, how fast it is."""
 
 import json
 import os
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vip5.errors import UserError
 from vip5.prompts.templates import TASKS
@@ -13,7 +15,10 @@ from vip5.training.state import METRICS_FILE, State
 
 
 class Metrics:
-    """metrics.jsonl, a line a step, and TensorBoard if wanted."""
+    """metrics.jsonl, a line a step, and TensorBoard if wanted.
+
+    A step's line is written when the next step has begun, so that a GPU never waits for somebody to read a number.
+    """
 
     def __init__(self, out: Path, state: State, tensorboard: bool):
         self.path = out / METRICS_FILE
@@ -23,6 +28,8 @@ class Metrics:
             aside.write_text("".join(f"{line}\n" for line in lines), "utf-8")
             os.replace(aside, self.path)
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
+        self.loss, self.speed = float("nan"), Speed()  # of the last line
+        self._begun: tuple[dict[str, float], np.ndarray, dict[str, float], _Coming] | None = None
         self.board = None
         if tensorboard:
             try:
@@ -39,22 +46,76 @@ class Metrics:
         if self.board:
             self.board.close()
 
-    def write(self, state: State, losses: torch.Tensor, tasks: np.ndarray, about: dict[str, float]) -> dict[str, float]:
-        values = losses.cpu().numpy()
-        line = {"step": state.step, "epoch": state.epoch + 1, "loss": float(values.mean())}
-        line |= {f"loss/{TASKS[t]}": float(values[tasks == t].mean()) for t in np.unique(tasks)}
-        return self._put(line | about)
+    def write(self, state: State, losses: Tensor, norm: Tensor, tasks: np.ndarray, about: dict[str, float]) -> None:
+        """The line of the step just begun: losses [n] of samples of the given tasks [n], and the gradient's norm."""
+        coming = _Coming(torch.cat([losses, norm[None]]))
+        self._finish()
+        self._begun = {"step": state.step, "epoch": state.epoch + 1}, tasks, about, coming
+
+    def flush(self) -> None:
+        """Write the line that is still open. The time until the next step is no training."""
+        self._finish()
+        self.speed.pause()
 
     def write_scores(self, state: State, scores: dict[str, float]) -> None:
         self._put({"step": state.step, "epoch": state.epoch} | {f"validation/{k}": v for k, v in scores.items()})
 
-    def _put(self, line: dict[str, float]) -> dict[str, float]:
+    def _finish(self) -> None:
+        if self._begun is None:
+            return
+        place, tasks, about, coming = self._begun
+        self._begun = None
+        values = coming.numpy()
+        losses, norm = values[:-1], values[-1]
+        self.speed.count(len(losses))
+        self.loss = float(losses.mean())
+        by_task = {f"loss/{TASKS[t]}": float(losses[tasks == t].mean()) for t in np.unique(tasks)}
+        self._put(place | {"loss": self.loss} | by_task | about | {"gradient_norm": float(norm)})
+
+    def _put(self, line: dict[str, float]) -> None:
         self.file.write(json.dumps(line) + "\n")
         if self.board:
             for key, value in line.items():
                 if key not in ("step", "epoch"):
                     self.board.add_scalar(key, value, line["step"])
-        return line
+
+
+class _Coming:
+    """Numbers on their way from the device; who reads them waits for the step that made them, and no later one."""
+
+    def __init__(self, values: Tensor):
+        self._values = values.to("cpu", non_blocking=values.is_cuda)  # into pinned memory
+        self._there = None
+        if values.is_cuda:
+            self._there = torch.cuda.Event()
+            self._there.record(torch.cuda.current_stream(values.device))
+
+    def numpy(self) -> np.ndarray:
+        if self._there:
+            self._there.synchronize()
+        return self._values.numpy()
+
+
+class Speed:
+    """Samples a second, from one finished step to the next: without the first steps, saving, and validation."""
+
+    def __init__(self, warm_up: int = 5):
+        self._samples, self._seconds, self._left_out = 0, 0.0, warm_up
+        self._last: float | None = None  # when a step was done
+
+    def count(self, samples: int) -> None:
+        """A step is done."""
+        now = perf_counter()
+        if self._last is not None and self._left_out == 0:
+            self._samples, self._seconds = self._samples + samples, self._seconds + now - self._last
+        self._left_out, self._last = max(0, self._left_out - 1), now
+
+    def pause(self) -> None:
+        self._last = None
+
+    @property
+    def rate(self) -> float | None:
+        return round(self._samples / self._seconds, 1) if self._samples else None
 
 
 def _is_past(line: str, state: State) -> bool:

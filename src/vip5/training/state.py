@@ -67,15 +67,26 @@ class State:
         _write(tensors, self.out / STATE_FILE, {"about": json.dumps(self._about())})
         self._saved = time.monotonic()
 
-    def save_if_due(self, seconds: float) -> None:
-        if time.monotonic() - self._saved >= seconds:
-            self.save()
+    def is_due(self, seconds: float) -> bool:
+        """Whether it was last saved so long ago."""
+        return time.monotonic() - self._saved >= seconds
+
+    def marks(self) -> dict[str, bytes]:
+        """What must be the same in all processes that train the run together, by what to call it."""
+        weights = [float(p.detach().sum(dtype=torch.float64)) for p in self.run.model.parameters()]
+        about = self._about()
+        run = {key: _lasting(part) for key, part in about.pop("run").items()}
+        return {
+            "settings or data": json.dumps(run).encode(),
+            "item codes": self.run.codes.targets().tobytes(),
+            "states to resume from": json.dumps(about).encode(),
+            "weights to start from": json.dumps(weights).encode(),
+        }
 
     def resume(self) -> None:
         """Take up the state in the run folder, if there is one."""
         file = self.out / STATE_FILE
         if not file.is_file():
-            (self.out / METRICS_FILE).unlink(missing_ok=True)
             return
         with safe_open(file, "pt") as stored:
             about = json.loads(stored.metadata()["about"])
