@@ -12,9 +12,10 @@ import torch
 from vip5.training import Run, load_config, train
 
 GOLDEN = Path(__file__).with_name("golden.json")
-# Processors sum in other orders: without AVX and with it, these losses differ by 1e-7 and the norms by up to 2e-5 (at
-# the preset's higher rates it would be 100 times that). A q that starts 1 % longer moves the losses by 2e-4.
-TOLERANCE = {"losses": 2e-5, "gradient_norms": 2e-4}
+# Kernels of other processors sum in other orders: that moves these losses by up to 2e-6 and the norms, which jump where a
+# ReLU flips, by up to 3e-4. (At the preset's rates Adam makes a thousand times as much of it within 50 steps, so these
+# are lower.) Weight decay .1 on norms moves the losses by 4e-5, a q that starts 1 % longer by 2e-4.
+TOLERANCE = {"losses": 1e-5, "gradient_norms": 2e-3}
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +24,8 @@ def found(tiny_data, tiny_settings, tmp_path_factory) -> dict[str, dict]:
     threads, out = torch.get_num_threads(), tmp_path_factory.mktemp("golden")
     torch.set_num_threads(1)
     settings = [*tiny_settings, "model.dropout=0.1", "optim.batch_size=16", "optim.epochs=2", "seed=7",
-                "optim.lr=1e-3", "optim.embedding_lr=2"]  # fmt: skip
-    adapted = ["model.adapter.mode=self+cross", f"model.backbone={out / 'full'}", "optim.epochs=1"]
+                "optim.lr=1e-4", "optim.embedding_lr=1"]  # fmt: skip
+    adapted = ["model.adapter.mode=self+cross", f"model.backbone={out / 'full'}", "optim.epochs=1", "optim.lr=1e-3"]
     runs = {}
     for name, overrides in (("full", settings), ("adapters", [*settings, *adapted])):
         summary = train(Run.new(load_config("nano", None, overrides), tiny_data), out / name, quiet=True)
