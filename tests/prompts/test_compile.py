@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vip5.data import Ragged
 from vip5.features import FeatureStore
 from vip5.items import Vocabulary, fit_codes
 from vip5.prompts import FieldTexts, PromptCompiler, Samples, collate, load_prompts, render
 from vip5.prompts.batch import EOS, VISUAL
+from vip5.prompts.compile import _distinct
 from vip5.prompts.samples import SEPARATORS
 
 
@@ -106,14 +109,24 @@ def test_no_photo_tokens_without_photos(shop, vocabulary):
     assert (compiler.inputs(samples).images == -1).all()
 
 
-def test_a_long_prompt_is_cut_and_still_ends(texts):
-    compiler = PromptCompiler([load_prompts()["A-1"]], texts, max_input=12)
+@pytest.mark.parametrize("limit", [12, 20, 21, 22, 23])  # also between the two image tokens of an item
+def test_a_long_prompt_is_cut_and_still_ends(texts, limit):
+    compiler = PromptCompiler([load_prompts()["A-1"]], texts, max_input=limit)
     samples = some_samples(1, np.random.default_rng(4))
     compiled, free = compiler.inputs(samples), PromptCompiler([load_prompts()["A-1"]], texts).inputs(samples)
-    assert (compiled.lengths <= 12).all() and (compiler.input_lengths(samples) == compiled.lengths).all()
+    assert (compiled.lengths == np.minimum(free.lengths, limit)).all()
+    assert (compiler.input_lengths(samples) == compiled.lengths).all()
     for row in range(len(samples)):
-        cut = compiled.tokens[compiled.offsets[row] : compiled.offsets[row + 1]]
-        assert cut[-1] == EOS and (cut[:-1] == free.tokens[free.offsets[row] :][: len(cut) - 1]).all()
+        for name, end in (("tokens", EOS), ("words", 0), ("images", -1)):
+            cut = getattr(compiled, name)[compiled.offsets[row] : compiled.offsets[row + 1]]
+            whole = getattr(free, name)[free.offsets[row] : free.offsets[row + 1]]
+            assert cut[-1] == end and (cut[:-1] == whole[: len(cut) - 1]).all()
+
+
+def test_no_samples_are_no_prompts(texts):
+    compiler = PromptCompiler([load_prompts()["A-1"]], texts)
+    nothing = some_samples(1, np.random.default_rng(5)).take(np.zeros(0, int))
+    assert len(compiler.inputs(nothing).lengths) == len(compiler.input_lengths(nothing)) == 0
 
 
 def test_text_from_outside_cannot_write_special_tokens(texts):
@@ -123,6 +136,13 @@ def test_text_from_outside_cannot_write_special_tokens(texts):
     image = texts.codes.vocabulary.image_id
     assert (compiled.tokens == EOS).sum() == 6
     assert ((compiled.tokens == image) == (compiled.images >= 0)).all()
+
+
+@given(st.lists(st.integers(0, 2**31 - 1) | st.integers(0, 3)))
+def test_distinct_is_unique_and_its_inverse(items):
+    values = np.array(items, np.int32)
+    for found, expected in zip(_distinct(values), np.unique(values, return_inverse=True), strict=True):
+        assert found.tolist() == expected.tolist()
 
 
 def test_collate_gathers_each_items_features_once(texts, tmp_path):

@@ -21,7 +21,7 @@ class Compiled:
 
     tokens: np.ndarray  # int32 [total]
     words: np.ndarray  # int32 [total]: whole-word index from 1; 0 for </s>
-    images: np.ndarray  # int64 [total]: item * k + j at the j-th image token of an item, -1 at text
+    images: np.ndarray  # int32 [total]: item * k + j at the j-th image token of an item, -1 at text
     offsets: np.ndarray  # int64 [N + 1]
 
     @property
@@ -29,36 +29,47 @@ class Compiled:
         return np.diff(self.offsets)
 
 
+_END, _SEPARATOR = Slot("end"), Slot("separator")  # slots that no template names
+_COLUMNS = ("", *dict.fromkeys(ROW_OF.values()))  # of samples: the row of a slot's table; "" where it has but one
+
+
 class _Pool:
     """All spans, one after the other in flat arrays; a span is known by its number."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._lengths: list[np.ndarray] = []
-        self._counts: list[np.ndarray] = []
+        self._parts: list[tuple[np.ndarray, ...]] = []
         self.size = 0
 
     def add(self, spans: Spans, images: np.ndarray | None = None) -> int:
         """Add a table of spans; gives the number of its first."""
-        first, lengths = self.size, spans.tokens.lengths
-        tokens = spans.tokens.values
-        self._parts.append((tokens, spans.words, np.full(len(tokens), -1) if images is None else images))
-        self._lengths.append(lengths)
-        counts = np.zeros(len(lengths), np.int64)
-        filled = lengths > 0
-        counts[filled] = spans.words[spans.tokens.offsets[1:][filled] - 1] + 1
-        self._counts.append(counts)
-        self.size += len(lengths)
+        first, tokens = self.size, spans.tokens.values
+        begins = np.diff(spans.words, prepend=-1) != 0
+        begins[spans.tokens.offsets[:-1][spans.tokens.lengths > 0]] = True
+        images = np.full(len(tokens), -1, np.int32) if images is None else images
+        self._parts.append((tokens, begins.astype(np.int32), images, spans.tokens.lengths))
+        self.size += len(spans)
         self._whole: tuple[np.ndarray, ...] | None = None
         return first
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """tokens, words, images (flat), then starts, lengths, word counts (one a span)."""
+        """tokens, 1 where a word begins, images (flat, int32), then starts and lengths (int64, one a span)."""
         if self._whole is None:
-            tokens, words, images = (np.concatenate(part) for part in zip(*self._parts, strict=True))
-            lengths, counts = np.concatenate(self._lengths), np.concatenate(self._counts)
-            self._whole = (tokens, words, images, np.cumsum(lengths) - lengths, lengths, counts)
+            *flat, lengths = (np.concatenate(part) for part in zip(*self._parts, strict=True))
+            self._whole = (*flat, np.cumsum(lengths) - lengths, lengths)
         return self._whole
+
+
+class _Program:
+    """The slots of one side of all prompts, one after the other, as arrays: what a sample's spans are read from."""
+
+    def __init__(self, templates: Sequence[str]) -> None:
+        slots = [[*cut(template), _END] for template in templates]
+        self.slots = [slot for own in slots for slot in own]
+        self.lengths = np.array([len(own) for own in slots], int)  # one a prompt
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.is_list = np.array([slot.field in LIST_FIELDS for slot in self.slots], bool)
+        self.column = np.array([_COLUMNS.index(ROW_OF.get(slot.field, "")) for slot in self.slots], int)
+        self.table = np.full(len(self.slots), -1)  # the number of its table's first span; -1: it is not made yet
 
 
 class PromptCompiler:
@@ -72,7 +83,9 @@ class PromptCompiler:
         self.max_input, self.max_target = max_input, max_target
         self._pool = _Pool()
         self._tables: dict[Slot, int] = {}
-        self._slots = [(cut(p.input), cut(p.target)) for p in self.prompts]
+        self._input = _Program([p.input for p in self.prompts])
+        self._target = _Program([p.target for p in self.prompts])
+        self._table(_END)  # so there is a pool, even for no samples at all
 
     def with_reviews(self, reviews) -> "PromptCompiler":
         """The same prompts over other reviews (a polars frame): what a single request brings along."""
@@ -85,75 +98,54 @@ class PromptCompiler:
     # -- samples to tokens ---------------------------------------------------------------------------------------------
 
     def inputs(self, samples: Samples) -> Compiled:
-        return self._gather(*self._spans(samples, 0), self.max_input)
+        return self._gather(*self._spans(samples, self._input), self.max_input)
 
     def targets(self, samples: Samples) -> Compiled:
-        return self._gather(*self._spans(samples, 1), self.max_target)
+        return self._gather(*self._spans(samples, self._target), self.max_target)
 
     def input_lengths(self, samples: Samples) -> np.ndarray:
         """int64 [N]: the inputs' lengths in tokens, </s> included, without putting them together."""
-        spans, offsets = self._spans(samples, 0)
-        ends = np.concatenate([[0], np.cumsum(self._pool.arrays()[4][spans])])[offsets]
-        return np.minimum(np.diff(ends) + 1, self.max_input)
+        spans, offsets = self._spans(samples, self._input)
+        *_, lengths = self._pool.arrays()
+        return np.minimum(np.diff(_ends(lengths[spans])[offsets]), self.max_input)
 
-    def _spans(self, samples: Samples, side: int) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of the spans of every sample, flat, and each sample's offset."""
-        groups = [(g, np.flatnonzero(samples.prompt == g)) for g in np.unique(samples.prompt)]
-        item_counts = samples.items.lengths
-        counts = np.zeros(len(samples), np.int64)
-        for group, rows in groups:
-            for slot in self._slots[group][side]:
-                counts[rows] += np.maximum(2 * item_counts[rows] - 1, 0) if slot.field in LIST_FIELDS else 1
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        spans = np.empty(int(offsets[-1]), np.int64)
-        for group, rows in groups:
-            place = offsets[rows].copy()
-            for slot in self._slots[group][side]:
-                table = self._table(slot)
-                if slot.field in LIST_FIELDS:
-                    separator = self._table(Slot("separator"))
-                    lengths = item_counts[rows]
-                    items = samples.items.values[slices(samples.items.offsets[rows], lengths)]
-                    width = np.maximum(2 * lengths - 1, 0)
-                    spans[slices(place, width)] = np.repeat(separator + samples.separator[rows], width)
-                    first = np.cumsum(lengths) - lengths
-                    within = np.arange(len(items)) - np.repeat(first, lengths)
-                    spans[np.repeat(place, lengths) + 2 * within] = table + items
-                    place += width
-                else:
-                    spans[place] = table + (getattr(samples, ROW_OF[slot.field])[rows] if slot.field else 0)
-                    place += 1
-        return spans, offsets
+    def _spans(self, samples: Samples, program: _Program) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of the spans of every sample, flat, that of </s> last, and each sample's offset.
+
+        All slots of all samples stand in a few arrays: a loop over prompts and slots would cost more than all else.
+        """
+        n_slots, n_items = program.lengths[samples.prompt], samples.items.lengths
+        slot, row = slices(program.starts[samples.prompt], n_slots), np.repeat(np.arange(len(samples)), n_slots)
+        for missing in np.unique(slot[program.table[slot] < 0]):
+            program.table[missing] = self._table(program.slots[missing])
+        columns = np.stack([np.zeros(len(samples), int), *(getattr(samples, name) for name in _COLUMNS[1:])])
+        first = program.table[slot] + columns[program.column[slot], row]
+        is_list = program.is_list[slot]
+        width = np.where(is_list, np.maximum(2 * n_items[row] - 1, 0), 1)  # items, and separators between them
+        ends = _ends(width)
+        place, spans = ends[:-1], np.empty(int(ends[-1]), np.int64)
+        spans[place[~is_list]] = first[~is_list]
+        if is_list.any():
+            row, place, width, first = row[is_list], place[is_list], width[is_list], first[is_list]
+            separator, lengths = self._table(_SEPARATOR) + samples.separator[row], n_items[row]
+            items = samples.items.values[slices(samples.items.offsets[row], lengths)]
+            spans[slices(place, width)] = np.repeat(separator, width)
+            spans[slices(place, lengths, step=2)] = np.repeat(first, lengths) + items
+        return spans, ends[_ends(n_slots)]
 
     def _gather(self, spans: np.ndarray, offsets: np.ndarray, limit: int) -> Compiled:
-        """Copy spans into flat arrays, number the words, put </s> at each end."""
-        tokens, words, images, starts, lengths, word_counts = self._pool.arrays()
-        span_lengths, span_words = lengths[spans], word_counts[spans]
-        ends = np.concatenate([[0], np.cumsum(span_lengths)])
-        rows = np.minimum(np.diff(ends[offsets]), limit - 1)  # tokens kept of each sample
-        words_before = np.cumsum(span_words) - span_words
-        words_at_start = np.concatenate([words_before, [int(span_words.sum())]])[offsets[:-1]]
-        first_word = words_before - np.repeat(words_at_start, np.diff(offsets)) + 1
-
-        source = slices(starts[spans], span_lengths)
-        whole_words = np.repeat(first_word, span_lengths) + words[source]
-        if (rows < np.diff(ends[offsets])).any():
-            kept = slices(ends[offsets[:-1]], rows)
-            source, whole_words = source[kept], whole_words[kept]
-
-        out = np.concatenate([[0], np.cumsum(rows + 1)])
-        place = np.arange(len(source)) + np.repeat(
-            np.arange(len(rows)), rows
-        )  # one </s> before, for each sample before
-        compiled = Compiled(
-            np.full(int(out[-1]), EOS, np.int32),
-            np.zeros(int(out[-1]), np.int32),
-            np.full(int(out[-1]), -1, np.int64),
-            out,
-        )
-        compiled.tokens[place] = tokens[source]
-        compiled.words[place] = whole_words
-        compiled.images[place] = images[source]
+        """Copy spans into flat arrays, number the words, cut what is too long, with </s> at each end."""
+        tokens, begins, images, starts, lengths = self._pool.arrays()
+        source = slices(starts.take(spans), lengths.take(spans))
+        ends = _ends(lengths.take(spans))[offsets]
+        if (np.diff(ends) > limit).any():
+            kept = np.minimum(np.diff(ends), limit)
+            source, ends = source[slices(ends[:-1], kept)], _ends(kept)
+        words = begins.take(source).cumsum(dtype=np.int32)
+        words -= np.repeat(words[ends[:-1]] - 1, np.diff(ends))
+        compiled = Compiled(tokens.take(source), words, images.take(source), ends)
+        last = ends[1:] - 1
+        compiled.tokens[last], compiled.words[last], compiled.images[last] = EOS, 0, -1
         return compiled
 
     # -- tables of spans -----------------------------------------------------------------------------------------------
@@ -168,8 +160,10 @@ class PromptCompiler:
         vocabulary, codes = self.texts.codes.vocabulary, self.texts.codes
         if slot.field == "":
             return vocabulary.encode([slot.text]), None
-        if slot.field == "separator":
+        if slot == _SEPARATOR:
             return vocabulary.encode(SEPARATORS), None
+        if slot == _END:
+            return Spans(Ragged.from_lists([[EOS]]), np.zeros(1, np.int32)), None
         if slot.field == "item_photo":
             return self._with_images(Ragged(np.empty(0, np.int32), np.zeros(len(codes) + 1, np.int64)), None)
         if slot.field in LIST_FIELDS:
@@ -185,20 +179,20 @@ class PromptCompiler:
     def _with_images(self, tokens: Ragged, words: np.ndarray | None) -> tuple[Spans, np.ndarray]:
         """Rows of item tokens, each followed by the item's k image tokens, every one a word of its own."""
         k, n, lengths = self.texts.image_tokens, len(tokens), tokens.lengths
-        offsets = np.concatenate([[0], np.cumsum(lengths + k)])
+        offsets = _ends(lengths + k)
         image_at = slices(offsets[:-1] + lengths, np.full(n, k))
         is_text = np.ones(int(offsets[-1]), bool)
         is_text[image_at] = False
         values = np.full(len(is_text), self.texts.codes.vocabulary.image_id, np.int32)
         out_words = np.zeros(len(is_text), np.int32)
-        images = np.full(len(is_text), -1)
+        images = np.full(len(is_text), -1, np.int32)
         values[is_text] = tokens.values
         words_before = np.zeros(n, np.int64)
         if words is not None:
             out_words[is_text] = words
             words_before = words[tokens.offsets[1:] - 1] + 1
         out_words[image_at] = np.repeat(words_before, k) + np.tile(np.arange(k), n)
-        images[image_at] = np.arange(n * k)
+        images[image_at] = np.arange(n * k, dtype=np.int32)
         return Spans(Ragged(values, offsets), out_words), images
 
 
@@ -217,7 +211,7 @@ def collate(inputs: Compiled, targets: Compiled | None, store: FeatureStore | No
     shown = inputs.images[is_image]
     if len(shown):
         assert store is not None, "image tokens without features"
-        items, inverse = np.unique(shown // image_tokens, return_inverse=True)
+        items, inverse = _distinct(shown // image_tokens)
         features, has_photo = store.gather(items)
         image_index = inverse * image_tokens + shown % image_tokens
     else:
@@ -242,3 +236,22 @@ def collate(inputs: Compiled, targets: Compiled | None, store: FeatureStore | No
         len(inputs.tokens),
         0 if targets is None else len(targets.tokens),
     )
+
+
+def _ends(lengths: np.ndarray) -> np.ndarray:
+    """int64 [n + 1]: 0, and where each of n pieces ends when they stand one after the other."""
+    ends = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=ends[1:])
+    return ends
+
+
+def _distinct(items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `np.unique(items, return_inverse=True)` gives, from one sort of 64-bit keys: item and place."""
+    key = items.astype(np.uint64) << np.uint64(32)
+    key |= np.arange(len(items), dtype=np.uint64)
+    key.sort()
+    in_order, place = (key >> np.uint64(32)).astype(np.int64), (key & np.uint64(2**32 - 1)).astype(np.int64)
+    fresh = np.diff(in_order, prepend=-1) > 0
+    inverse = np.empty(len(items), np.int64)
+    inverse[place] = fresh.cumsum() - 1
+    return in_order[fresh], inverse

@@ -55,11 +55,12 @@ class Samples:
 _COLUMNS = ("prompt", "user", "item", "separator", "review", "stars", "yes")
 
 
-def slices(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The positions starts[0], starts[0] + 1, … of every slice, one slice after the other."""
+def slices(starts: np.ndarray, lengths: np.ndarray, step: int = 1) -> np.ndarray:
+    """The positions starts[0], starts[0] + step, … of every slice of so many, one slice after the other."""
     ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
+    within = np.arange(0, step * int(ends[-1]) if len(ends) else 0, step)
+    within += np.repeat(starts - step * (ends - lengths), lengths)
+    return within
 
 
 def take_rows(ragged: Ragged, rows: np.ndarray) -> Ragged:
