@@ -1,14 +1,18 @@
 """Negatives: never the user's own, distinct, drawn by their weights, the same by seed."""
 
+import hashlib
 import time
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vip5.data import Ragged, candidates
-from vip5.data.candidates import draw_negatives, hash_of_lists
+from vip5.data.candidates import draw_negatives, hash_of_lists, store_lists
+from vip5.data.hashing import content_hash
 
 
 def equal(n_items: int) -> np.ndarray:
@@ -20,8 +24,8 @@ def shops(draw) -> tuple[list[list[int]], np.ndarray]:
     """Sequences and weights."""
     n_items = draw(st.integers(1, 30))
     rows = draw(st.lists(st.lists(st.integers(0, n_items - 1), min_size=1, max_size=40), max_size=6))
-    skewed = st.lists(st.sampled_from([0, 1, 2, 50, 100_000]), min_size=n_items, max_size=n_items)
-    return rows, draw(st.just(equal(n_items)) | skewed.filter(any).map(np.array))
+    skewed = st.lists(st.sampled_from([0, 1, 2, 50, 100_000, 2**33]), min_size=n_items, max_size=n_items)
+    return rows, draw(st.just(equal(n_items)) | st.just(3 * equal(n_items)) | skewed.filter(any).map(np.array))
 
 
 @settings(deadline=None, max_examples=100)
@@ -40,25 +44,70 @@ def test_distinct_and_never_the_users_own(
     assert np.array_equal(negatives, draw_negatives(Ragged.from_lists(rows), weights, seed, width, number))
 
 
-@settings(deadline=None, max_examples=40)
-@given(shops(), st.integers(1, 20), st.integers(0, 5))
-def test_one_uniform_list_is_what_it_always_was(
-    case: tuple[list[list[int]], np.ndarray], width: int, seed: int
-) -> None:
-    """The lists of datasets that are there already, by the loop that made them."""
-    rows, weights = case
-    n_items, sequences = len(weights), Ragged.from_lists(rows)
+def by_a_plain_loop(
+    rows: list[list[int]], weights: np.ndarray, seed: int, width: int, number: int, patience: int
+) -> list[list[int]]:
+    """The lists of datasets that are there already: user after user, a round of draws for all of them at a time."""
+    n_items, n_able = len(weights), np.count_nonzero(weights)
     own = [set(row) for row in rows]
-    width = min(width, min((n_items - len(o) for o in own), default=n_items))
-    rng = np.random.default_rng([seed, 2])
+    width = min([width, n_able, *(n_able - sum(weights[item] > 0 for item in o) for o in own)])
+    rng = np.random.default_rng([seed, 2, number])
+    cumulative = np.cumsum(weights)
     kept: list[list[int]] = [[] for _ in rows]
-    pending, tries = list(range(len(rows) if width else 0)), width + width // 4 + 1
-    while pending:
-        for user, draws in zip(pending, rng.integers(n_items, size=(len(pending), tries)).tolist(), strict=True):
-            kept[user] = list(dict.fromkeys(kept[user] + [item for item in draws if item not in own[user]]))
+    pending, tries, tried = list(range(len(rows) if width else 0)), width + width // 4 + 1, 0
+    while pending and tried < patience * n_able:
+        for user, drawn in zip(pending, rng.integers(cumulative[-1], size=(len(pending), tries)), strict=True):
+            items = np.searchsorted(cumulative, drawn, side="right").tolist()
+            kept[user] = list(dict.fromkeys(kept[user] + [item for item in items if item not in own[user]]))
         pending = [user for user in pending if len(kept[user]) < width]
-        tries = min(2 * tries, 4 * n_items)
-    assert draw_negatives(sequences, equal(n_items), seed, width).tolist() == [row[:width] for row in kept]
+        tried, tries = tried + tries, min(2 * tries, 4 * n_able)
+    for user in pending:
+        with np.errstate(divide="ignore"):
+            keys = rng.exponential(size=n_items) / weights
+        left = [item for item in np.argsort(keys).tolist() if item not in own[user] and item not in kept[user]]
+        kept[user] += left
+    return [row[:width] for row in kept]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    shops(),
+    st.integers(1, 20),
+    st.integers(0, 5),
+    st.integers(0, 2),
+    st.sampled_from([64, 1, 0]),  # by rejection, by both, by keys alone
+    st.sampled_from([1, 50, 2**18]),
+    st.sampled_from([0, 2**26]),
+)
+def test_in_blocks_as_by_a_plain_loop(
+    case: tuple[list[list[int]], np.ndarray], width: int, seed: int, number: int, patience: int, cells: int, table: int
+) -> None:
+    """Whatever the size of a block, and whether an item is looked up or searched for."""
+    rows, weights = case
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("_PATIENCE", patience), ("_CELLS", cells), ("_TABLE", table)):
+            patch.setattr(candidates, name, value)
+        drawn = draw_negatives(Ragged.from_lists(rows), weights, seed, width, number)
+    assert drawn.tolist() == by_a_plain_loop(rows, weights, seed, width, number, patience)
+
+
+@pytest.mark.parametrize("n_items", [60, 3000, 2**25])  # where all draws meet, some, and keys need 64 bits
+def test_many_users_as_by_a_plain_loop(n_items: int) -> None:
+    rng = np.random.default_rng(n_items)
+    rows = [rng.integers(n_items, size=n).tolist() for n in rng.integers(1, 40, size=40)]
+    weights = equal(n_items) if n_items > 3000 else rng.integers(0, 9, n_items)
+    drawn = draw_negatives(Ragged.from_lists(rows), weights, 1)
+    assert drawn.tolist() == by_a_plain_loop(rows, weights, 1, 99, 0, 64)
+
+
+def test_it_is_told_how_many_users_are_done() -> None:
+    for patience in (64, 0):
+        told: list[int] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(candidates, "_PATIENCE", patience)
+            patch.setattr(candidates, "_CELLS", 100)
+            draw_negatives(Ragged.from_lists([[1, 2]] * 30), equal(12), 0, 9, advance=told.append)
+        assert sum(told) == 30 and len(told) > 2
 
 
 def test_uniform_over_items_and_places() -> None:
@@ -119,6 +168,25 @@ def test_the_hash_is_of_lists_users_and_places() -> None:
     hashes = [hash_of_lists(lists.reshape(shape)) for shape in shapes]
     assert len(set(hashes)) == 3 and hashes[0] == hash_of_lists(lists.reshape(1, 3, 4).astype(np.int64))
     assert hashes[0] != hash_of_lists(lists[::-1].reshape(1, 3, 4))
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 5), (3, 7, 5), (2, 4, 0), (1, 1, 9)])
+@pytest.mark.parametrize("rows", [1, 12, 2**20])
+def test_stored_in_blocks_as_one_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int, int], rows: int
+) -> None:
+    monkeypatch.setattr(candidates, "_ROWS", rows)
+    lists = np.random.default_rng(0).integers(1000, size=shape, dtype=np.int32)
+    digest = hashlib.sha256()
+    assert store_lists(tmp_path / "t.parquet", iter(lists), shape, digest) == hash_of_lists(lists)
+    number, user, _ = (cells.ravel().astype(np.int32) for cells in np.indices(shape))
+    table = pl.DataFrame({"list": number, "user": user, "item": lists.ravel()})
+    table = table if shape[0] > 1 else table.drop("list")
+    stored = pl.read_parquet(tmp_path / "t.parquet")
+    assert stored.equals(table) and stored.schema == table.schema
+    assert digest.hexdigest() == content_hash({"candidates": table})
+    whole = hashlib.sha256("x".join(map(str, shape)).encode() + b"\n" + lists.astype("<i4").tobytes())
+    assert hash_of_lists(lists) == whole.hexdigest()
 
 
 def test_as_many_users_as_beauty_has_in_moments() -> None:

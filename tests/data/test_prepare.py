@@ -2,8 +2,10 @@
 
 import gzip
 import hashlib
+import importlib
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vip5.data import Dataset, prepare, prepare_amazon
+from vip5.data import Dataset, hashing, prepare, prepare_amazon
 from vip5.data.hashing import content_hash
 from vip5.errors import UserError
 
@@ -284,6 +286,140 @@ def test_hashes_are_equal_where_tables_are(one: list[tuple], two: list[tuple]) -
     a, b = (content_hash({"t": table}) for table in tables)
     assert (a == b) == (one == two)
     assert content_hash({"t": tables[0].rechunk().vstack(tables[1]).head(len(one))}) == a
+
+
+def hash_at_once(tables: dict[str, pl.DataFrame]) -> str:
+    """As the folders that are there already were hashed, whole columns at a time."""
+    digest = hashlib.sha256()
+
+    def add(values: pl.Series) -> None:
+        digest.update(np.packbits(values.is_null().to_numpy()).tobytes())
+        if values.dtype == pl.List:
+            digest.update(values.list.len().fill_null(0).cast(pl.Int64).to_numpy().tobytes())
+            add(values.filter(values.list.len() > 0).explode())
+        elif values.dtype in (pl.String, pl.Enum):
+            texts = [(text or "").encode() for text in values.cast(pl.String)]
+            digest.update(np.array([len(text) for text in texts], dtype="<i8").tobytes() + b"".join(texts))
+        else:
+            numbers = [number or 0 for number in values]
+            digest.update(np.array(numbers, dtype="<f8" if values.dtype.is_float() else "<i8").tobytes())
+
+    for table, frame in sorted(tables.items()):
+        for column in frame:
+            digest.update(f"{table}.{column.name} {frame.height}\n".encode())
+            add(column)
+    return digest.hexdigest()
+
+
+@settings(deadline=None, max_examples=100)
+@given(ROWS.map(lambda rows: rows * 7), st.sampled_from([8, 16, 2**20]))
+def test_the_hash_in_blocks_is_that_of_whole_columns(rows: list[tuple], at_once: int) -> None:
+    schema = {"text": pl.String, "list": pl.List(pl.String), "number": pl.Int32}
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    splits = pl.Series(["train", None, "test"] * table.height, dtype=pl.Enum(["train", "test"])).head(table.height)
+    table = table.with_columns(pl.col("number").cast(pl.Float32).sqrt().alias("root"), splits.alias("split"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashing, "_ROWS", at_once)
+        assert content_hash({"b": table, "a": table.head(9)}) == hash_at_once({"b": table, "a": table.head(9)})
+
+
+@st.composite
+def purchases(draw) -> tuple[list[tuple], list[str], bool]:
+    """Users with three purchases or more in any order: user, item, timestamp, position; what the items are; k-core."""
+    users = draw(st.lists(st.sampled_from(["b", "a", "ä", "B", "10", "9"]), min_size=1, max_size=4, unique=True))
+    items = draw(st.lists(st.text("xyzé", min_size=1, max_size=3), min_size=3, max_size=6, unique=True))
+    rows = [
+        (user, item, draw(st.integers(0, 3)), draw(st.integers(0, 2)))
+        for user in users
+        for item in draw(st.lists(st.sampled_from(items), min_size=3, max_size=6))
+    ]
+    return draw(st.permutations(rows)), items, draw(st.booleans())
+
+
+@settings(deadline=None, max_examples=30)
+@given(purchases(), st.booleans())
+def test_sequences_and_splits_as_by_a_plain_loop(case: tuple[list[tuple], list[str], bool], catalogue: bool) -> None:
+    rows, items, core = case
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        pl.DataFrame(rows, schema=["user", "item", "timestamp", "position"], orient="row").write_parquet(
+            folder / "buys.parquet"
+        )
+        pl.DataFrame({"item": items}).write_csv(folder / "items.csv")
+        given = {"interactions": folder / "buys.parquet"} | ({"items": folder / "items.csv"} if catalogue else {})
+        made = prepare(folder / "out", **given, k_core=1 if core else None)
+        numbers, table, users = made.items["item"].to_list(), made.interactions, made.users["user"].to_list()
+    taken = {item for _, item, *_ in rows}
+    assert numbers == sorted(items if catalogue and not core else taken, key=str.encode)
+    assert users == sorted({user for user, *_ in rows}, key=str.encode)
+    expected = []
+    for number, user in enumerate(users):
+        own = sorted((row for row in rows if row[0] == user), key=lambda row: row[2:])
+        parts = ["train"] * (len(own) - 2) + ["validation", "test"]
+        for place, ((_, item, time, _), part) in enumerate(zip(own, parts, strict=True)):
+            expected.append((number, numbers.index(item), place, time, None, part))
+    assert table.rows() == expected
+    assert made.manifest.counts["repeats"] == len(rows) - len({row[:2] for row in rows})
+
+
+@pytest.mark.parametrize("options", [{}, {"candidates_by": "popularity", "candidate_lists": 3}, {"k_core": 2}])
+def test_the_size_of_blocks_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
+) -> None:
+    rng = np.random.default_rng(0)
+    rows = [f"u{u},i{i},{t}" for u in range(90) for i, t in zip(*rng.integers(70, size=(2, 3 + u % 9)), strict=True)]
+    rng.shuffle(rows)
+    given = files(tmp_path, interactions="\n".join(["user,item,ts", *rows]), reviews=REVIEWS.replace("u1,i", "u80,i"))
+    usual = prepare(tmp_path / "usual", **given, **options)
+    for name, value in (
+        ("candidates._CELLS", 40),
+        ("candidates._ROWS", 9),
+        ("hashing._ROWS", 8),
+        ("ragged._AT_ONCE", 4),
+    ):
+        monkeypatch.setattr(f"vip5.data.{name}", value)
+    small = prepare(tmp_path / "small", **given, **options)
+    for table in ("users", "items", "interactions", "reviews", "candidates"):
+        one, other = (pl.read_parquet(made.path / f"{table}.parquet") for made in (usual, small))
+        assert one.equals(other) and one.schema == other.schema
+    same = {"hash", "candidates_hash", "counts"}
+    assert small.manifest.model_dump(include=same) == usual.manifest.model_dump(include=same)
+
+
+@pytest.mark.parametrize("at", ["draw_negatives", "store_lists", "add_tables", "repeats"])
+def test_what_fails_on_the_way_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    given = files(tmp_path, interactions=BUYS, items=ITEMS)
+    made = prepare(tmp_path / "out", **given)
+    module = importlib.import_module("vip5.data.prepare")
+    real, calls = getattr(module, at), []
+
+    def failing(*args: object) -> object:
+        calls.append(len(list((tmp_path / ".out.partial").iterdir())))
+        if at != "draw_negatives" or len(calls) == 2:  # of the second list, when the first has been written
+            raise OSError(28, "No space left on device")
+        return real(*args)
+
+    monkeypatch.setattr(module, at, failing)
+    with pytest.raises(UserError, match=r"cannot write .*out \(No space left on device\): "):
+        prepare(tmp_path / "out", **given, seed=1, candidate_lists=2, overwrite=True)
+    assert calls and calls[-1] >= 4  # tables had been written
+    assert Dataset(tmp_path / "out").manifest == made.manifest
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["interactions.csv", "items.csv", "out"]
+
+
+def test_who_waits_is_shown_the_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    given = files(tmp_path, interactions=BUYS)
+    prepare(tmp_path / "file", **given, progress=True)
+    assert capsys.readouterr() == ("", "")  # no terminal
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for one
+    prepare(tmp_path / "silent", **given)
+    assert capsys.readouterr() == ("", "")
+    prepare(tmp_path / "shown", **given, progress=True)
+    out, err = capsys.readouterr()
+    stages = ["reading interactions.csv", "checking interactions", "sorting interactions", "writing interactions"]
+    assert not out and all(name in err for name in [*stages, "drawing candidates", "hashing"])
 
 
 def test_amazon(tmp_path: Path) -> None:

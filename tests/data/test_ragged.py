@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vip5.data import Ragged
+from vip5.data.ragged import repeats
 
 
 @given(st.lists(st.lists(st.integers(-1000, 1000), max_size=5), max_size=8))
@@ -22,3 +23,13 @@ def test_rows_are_counted_from_the_end_and_checked() -> None:
     assert ragged[-2].tolist() == [1, 2]
     with pytest.raises(IndexError):
         ragged[2]
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=5), min_size=1, max_size=9), st.data())
+def test_some_rows_and_repeats(rows: list[list[int]], data: st.DataObject) -> None:
+    ragged = Ragged.from_lists(rows)
+    some = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=6))
+    assert [row.tolist() for row in ragged.take(np.array(some, dtype=int))] == [rows[row] for row in some]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vip5.data.ragged._AT_ONCE", data.draw(st.integers(1, 10)))
+        assert repeats(ragged) == sum(len(row) - len(set(row)) for row in rows)

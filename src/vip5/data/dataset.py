@@ -72,7 +72,7 @@ class Dataset:
         The width is what was asked for, or less where some user leaves fewer items to draw.
         """
         shape = (self.manifest.candidate_lists, self.n_users, self.manifest.counts["candidates"])
-        return self._table("candidates")["item"].to_numpy().reshape(shape)
+        return self._table("candidates", ["item"])["item"].to_numpy().reshape(shape)
 
     @property
     def candidates_hash(self) -> str:
@@ -149,10 +149,10 @@ class Dataset:
     def _item_rows(self) -> dict[str, int]:
         return {raw: row for row, raw in enumerate(self.items["item"])}
 
-    def _table(self, name: str) -> pl.DataFrame:
+    def _table(self, name: str, columns: list[str] | None = None) -> pl.DataFrame:
         file = self.path / f"{name}.parquet"
         try:
-            return pl.read_parquet(file)
+            return pl.read_parquet(file, columns=columns)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise UserError(
                 f"cannot read {file} ({str(error).splitlines()[0]}): prepare the data again with --overwrite"

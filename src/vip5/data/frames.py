@@ -1,25 +1,27 @@
 """From tables as they were read to the frames of a dataset: checked, completed, indexed."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Self
 
+import numpy as np
 import polars as pl
 
 from vip5.data.options import Options
 from vip5.data.photos import Photos, find_photos
 from vip5.data.reviews import with_explanations
+from vip5.data.schema import COLUMNS
 from vip5.data.splits import MIN_INTERACTIONS, SPLIT, Times, split_reviews
 from vip5.data.tables import Table
 from vip5.errors import UserError
 
 MAX_FAULTS = 20  # photos named one by one
-INTERACTION_COLUMNS: dict[str, pl.DataType] = {
-    "user": pl.String(),
-    "item": pl.String(),
+INTERACTION_COLUMNS = tuple(COLUMNS["interactions"])
+PAIR_COLUMNS: dict[str, pl.DataType] = {
+    "user": pl.Int32(),
+    "item": pl.Int32(),
     "timestamp": pl.Int64(),
-    "position": pl.Float64(),
     "rating": pl.Float32(),
-    "user_name": pl.String(),
 }
 ITEM_COLUMNS: dict[str, pl.DataType] = {
     "item": pl.String(),
@@ -50,41 +52,92 @@ def reviews_as_interactions(reviews: Table) -> Table:
     return replace(reviews, frame=reviews.frame.select(columns).unique(keys, keep="first", maintain_order=True))
 
 
-def checked_interactions(source: Table, items: Table | None, options: Options) -> pl.DataFrame:
-    """The interactions that stay, with all columns, in the file's order."""
+@dataclass(frozen=True)
+class Numbered:
+    """Interactions in the file's order, whose users and items are places (Int32) among the raw ids, which are sorted.
+
+    frame: user, item, and what there is of row, timestamp, position, rating, user_name. users, items: raw ids.
+    """
+
+    frame: pl.DataFrame
+    users: pl.Series
+    items: pl.Series
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> Self:
+        """From raw ids, which are replaced in the very frame: as strings they are most of what a long table holds."""
+        ids = {}
+        for name in ("user", "item"):
+            ids[name] = frame[name].unique().sort()
+            places = ids[name].to_frame().with_columns(pl.int_range(pl.len(), dtype=pl.Int32).alias("place"))
+            numbers = frame.select(name).join(places, on=name, how="left", maintain_order="left")["place"]
+            frame.replace_column(frame.get_column_index(name), numbers.alias(name))
+        return cls(frame, ids["user"], ids["item"])
+
+    def only(self, frame: pl.DataFrame) -> Self:
+        """These rows of the frame alone, and the ids that they have."""
+        ids = {}
+        for name, known in (("user", self.users), ("item", self.items)):
+            numbers = frame[name].to_numpy()
+            there = np.bincount(numbers, minlength=len(known)) > 0
+            ids[name] = known.filter(pl.Series(there))
+            places = np.cumsum(there, dtype=np.int32) - 1
+            frame = frame.with_columns(pl.Series(name, places[numbers], dtype=pl.Int32))
+        return type(self)(frame, ids["user"], ids["item"])
+
+    def named(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """These rows of the frame with raw ids in place of numbers."""
+        return frame.with_columns(self.users.gather(frame["user"]), self.items.gather(frame["item"]))
+
+
+def checked_interactions(source: Table, items: Table | None, options: Options) -> Numbered:
+    """The interactions that stay. The frame of `source` is used up."""
     if options.split == "time" and "timestamp" not in source.frame.columns:
         remedy = "name their column with --map THEIRS=timestamp, or leave out --split time"
         raise UserError(f"no timestamps to split by ({source.file}): {remedy}")
     for name in {"timestamp", "position"} & set(source.frame.columns):
         source.refuse(pl.col(name).is_null(), f"no {name}", "fill it in, or leave the whole column out")
     if items is not None:
-        known = items.frame["item"]
-        items.refuse(~known.is_first_distinct(), "item {item!r} stands there twice", "keep one row an item")
+        items.refuse(~pl.col("item").is_first_distinct(), "item {item!r} stands there twice", "keep one row an item")
+    rows = Numbered.of(source.frame)
+
+    def refuse(frame: pl.DataFrame, problem: str, remedy: str) -> None:
+        replace(source, frame=rows.named(frame)).refuse(pl.lit(True), problem, remedy)
+
+    if items is not None:
+        unknown = ~rows.items.is_in(items.frame["item"].implode()).to_numpy()
         remedy = f"add it to {items.file}, or remove the interaction"
-        source.refuse(~pl.col("item").is_in(known.implode()), "unknown item {item!r}", remedy)
-    frame = source.frame
+        refuse(rows.frame.filter(unknown[rows.frame["item"].to_numpy()]), "unknown item {item!r}", remedy)
     if options.k_core is not None:
-        frame = k_core_of(frame, options.k_core)
+        frame = k_core_of(rows.frame, options.k_core)
         if not frame.height:
             raise UserError(
                 f"nothing is left of the {options.k_core}-core ({source.file}): give a smaller --k-core or more data"
             )
+        rows = rows.only(frame)
     if options.split == "leave-one-out":
-        counted = frame.with_columns(pl.len().over("user").alias("n")).unique("user", keep="first", maintain_order=True)
-        replace(source, frame=counted).refuse(
-            pl.col("n") < MIN_INTERACTIONS,
+        users = rows.frame["user"].to_numpy()
+        counts = np.bincount(users)
+        few = rows.frame.filter(counts[users] < MIN_INTERACTIONS).unique("user", keep="first", maintain_order=True)
+        refuse(
+            few.with_columns(pl.Series("n", counts[few["user"].to_numpy()])),
             f"user {{user!r}} has {{n}} of the {MIN_INTERACTIONS} interactions it takes",
             f"drop such users with --k-core {MIN_INTERACTIONS}, or give more of their history",
         )
-    return _complete(frame, INTERACTION_COLUMNS)
+    return rows
 
 
 def k_core_of(interactions: pl.DataFrame, k: int) -> pl.DataFrame:
-    """The largest part in which every user and every item has at least k interactions; rows keep their order."""
+    """The largest part in which every user and every item has at least k interactions; rows keep their order.
+
+    interactions: user and item are whole numbers from 0 on.
+    """
     before = -1
     while interactions.height != before:
         before = interactions.height
-        interactions = interactions.filter(pl.len().over("user") >= k).filter(pl.len().over("item") >= k)
+        for name in ("user", "item"):
+            numbers = interactions[name].to_numpy()
+            interactions = interactions.filter(np.bincount(numbers)[numbers] >= k)
     return interactions
 
 
@@ -93,19 +146,22 @@ def _complete(frame: pl.DataFrame, columns: Mapping[str, pl.DataType]) -> pl.Dat
     return frame.select(pl.col(n) if n in frame.columns else pl.lit(None, kind).alias(n) for n, kind in columns.items())
 
 
-def users_of(interactions: pl.DataFrame, reviews: Table | None) -> pl.DataFrame:
+def users_of(interactions: Numbered, reviews: Table | None) -> pl.DataFrame:
     """Users by raw id (an order that tells nothing of what they bought), each with the first name found."""
-    named = [interactions.select("user", "user_name")]
+    named = [pl.DataFrame(schema={"user": pl.String, "user_name": pl.String})]
+    if "user_name" in interactions.frame.columns:
+        first = interactions.frame.drop_nulls("user_name").unique("user", keep="first", maintain_order=True)
+        named.append(interactions.named(first).select("user", "user_name"))
     if reviews is not None and "user_name" in reviews.frame.columns:
-        named.append(reviews.frame.select("user", "user_name"))
-    names = pl.concat(named).drop_nulls().unique("user", keep="first", maintain_order=True)
-    users = interactions.select(pl.col("user").unique().sort())
+        named.append(reviews.frame.select("user", "user_name").drop_nulls())
+    names = pl.concat(named).unique("user", keep="first", maintain_order=True)
+    users = interactions.users.to_frame()
     return users.join(names, on="user", how="left", maintain_order="left").rename({"user_name": "name"})
 
 
-def items_of(interactions: pl.DataFrame, items: Table | None, options: Options) -> tuple[pl.DataFrame, Photos | None]:
+def items_of(interactions: Numbered, items: Table | None, options: Options) -> tuple[pl.DataFrame, Photos | None]:
     """Items by raw id: the whole table, or with k-core what of it is left; and their photos."""
-    used = interactions.select(pl.col("item").unique())
+    used = interactions.items.to_frame()
     if items is None:
         frame = used
     else:
@@ -119,6 +175,18 @@ def items_of(interactions: pl.DataFrame, items: Table | None, options: Options) 
     if len(photos.faults) > MAX_FAULTS:
         options.report(f"{len(photos.faults) - MAX_FAULTS} more photos are broken or escape the folder")
     return frame.with_columns(pl.Series("image", photos.images, dtype=pl.String)), photos
+
+
+def in_order(interactions: Numbered, items: pl.DataFrame) -> pl.DataFrame:
+    """The interactions by row of users and items, a user's oldest first: by timestamp, position, place in the file."""
+    index = items.select("item", pl.int_range(pl.len(), dtype=pl.Int32).alias("index"))
+    rows = interactions.items.to_frame().join(index, on="item", how="left", maintain_order="left")["index"]
+    frame = interactions.frame.drop("row", "user_name", strict=False)
+    frame = frame.with_columns(rows.gather(frame["item"]).alias("item"))
+    for name in ("position", "timestamp", "user"):  # each sort is stable, so the last counts most
+        if name in frame.columns and not frame[name].is_sorted():
+            frame = frame.sort(name, maintain_order=True)
+    return _complete(frame.drop("position", strict=False), PAIR_COLUMNS)
 
 
 def indexed(frame: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:

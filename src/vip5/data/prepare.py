@@ -1,7 +1,7 @@
 """From tables and photos to a dataset folder."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,22 +11,24 @@ import polars as pl
 
 from vip5 import __version__
 from vip5.data import amazon
-from vip5.data.candidates import NEGATIVES, draw_negatives, hash_of_lists
+from vip5.data.candidates import NEGATIVES, draw_negatives, list_width, store_lists
 from vip5.data.dataset import Dataset
 from vip5.data.folder import new_folder
 from vip5.data.frames import (
     checked_interactions,
-    indexed,
+    in_order,
     items_of,
     reviews_as_interactions,
     split_and_explained,
     users_of,
 )
-from vip5.data.hashing import content_hash
+from vip5.data.hashing import add_tables
 from vip5.data.options import Options
-from vip5.data.ragged import Ragged
+from vip5.data.photos import Photos
+from vip5.data.progress import stage
+from vip5.data.ragged import Ragged, repeats
 from vip5.data.schema import MANIFEST, TRAIN, CandidatesBy, Input, Manifest, ReviewSplit, SplitKind, protocol_of
-from vip5.data.splits import split_interactions, split_times
+from vip5.data.splits import Times, split_interactions, split_times
 from vip5.data.tables import Table, read_table
 from vip5.errors import UserError
 
@@ -80,7 +82,7 @@ def prepare(
         candidates, candidates_by, candidate_lists, seed, progress, report,
     )  # fmt: skip
     with new_folder(Path(out), overwrite, MANIFEST) as folder:
-        tables = {kind: read_table(path, kind, mapping) for kind, path in given.items()}
+        tables = {kind: _read(path, kind, mapping, options) for kind, path in given.items()}
         for theirs in mapping or {}:
             if not any(theirs in table.names for table in tables.values()):
                 has = "; ".join(f"{table.file} has {', '.join(table.names)}" for table in tables.values())
@@ -133,38 +135,38 @@ def prepare_amazon(
     return Dataset(out)
 
 
+def _read(path: Path, kind: str, mapping: Mapping[str, str] | None, options: Options) -> Table:
+    with stage(f"reading {path.name}", options.progress):
+        return read_table(path, kind, mapping)
+
+
 def _write(folder: Path, tables: dict[str, Table], options: Options) -> None:
-    """Fill `folder` with a dataset made of `tables`."""
+    """Fill `folder` with a dataset made of `tables`; they are let go as soon as they have been used."""
     if "explanations" in tables and "reviews" not in tables:
         raise UserError("explanations without reviews: give --reviews too, or the explanations as --reviews")
-    source = tables.get("interactions") or reviews_as_interactions(tables["reviews"])
-    interactions = checked_interactions(source, tables.get("items"), options)
-    times = split_times(interactions["timestamp"], options.share, source.file) if options.split == "time" else None
-    users = users_of(interactions, tables.get("reviews"))
-    items, photos = items_of(interactions, tables.get("items"), options)
-    pairs = indexed(interactions, users, items).sort("user", "timestamp", "position", maintain_order=True)
-    pairs = split_interactions(pairs, times).select("user", "item", "position", "timestamp", "rating", "split")
+    files = {kind: table.file for kind, table in tables.items()}
+    users, items, pairs, times, photos = _core(tables, options)
     reviews = split_and_explained(tables, users, items, pairs, options, times)
-    lists = _candidates(pairs, items.height, options)
-    written = {
-        "users": users,
-        "items": items,
-        "interactions": pairs,
-        "reviews": reviews,
-        "candidates": _as_table(lists),
-    }
-    for table, frame in written.items():
-        frame.write_parquet(folder / f"{table}.parquet", compression="zstd")
+    tables.clear()
+    written = {"users": users, "items": items, "interactions": pairs, "reviews": reviews}
+    for name, frame in written.items():
+        with stage(f"writing {name}", options.progress):
+            frame.write_parquet(folder / f"{name}.parquet", compression="zstd")
+    sequences = Ragged.from_lengths(pairs["item"].to_numpy(), np.bincount(pairs["user"].to_numpy()))
+    digest = hashlib.sha256()
+    width, candidates_hash = _candidates(folder / "candidates.parquet", sequences, pairs, items.height, options, digest)
+    with stage("hashing", options.progress):
+        add_tables(digest, written)  # their names come after that of the candidates
+        inputs = {kind: _input(file) for kind, file in files.items()}
     counts = {
         "users": users.height,
         "items": items.height,
         "interactions": pairs.height,
-        "repeats": pairs.height - pairs.select("user", "item").n_unique(),
+        "repeats": repeats(sequences),
         "reviews": reviews.height,
         "explanations": reviews["explanation"].count(),
-        "candidates": lists.shape[2],
+        "candidates": width,
     }
-    inputs = {kind: _input(table.file) for kind, table in tables.items()}
     manifest = Manifest(
         name=options.name,
         protocol=protocol_of(options.review_split),
@@ -175,37 +177,48 @@ def _write(folder: Path, tables: dict[str, Table], options: Options) -> None:
         review_split=options.review_split,
         candidates_by=options.candidates_by,
         candidate_lists=options.candidate_lists,
-        candidates_hash=hash_of_lists(lists),
+        candidates_hash=candidates_hash,
         seed=options.seed,
         counts=counts | (photos.counts if photos else {}),
         inputs=inputs | ({"images": photos.input} if photos else {}),
         images_root=str(photos.root) if photos else None,
         versions={"vip5": __version__, "polars": pl.__version__},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        hash=content_hash(written),
+        hash=digest.hexdigest(),
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def _candidates(interactions: pl.DataFrame, n_items: int, options: Options) -> np.ndarray:
-    """int32 [n_lists, n_users, width]: each list drawn by itself."""
-    sequences = Ragged.from_lengths(interactions["item"].to_numpy(), np.bincount(interactions["user"].to_numpy()))
+def _core(
+    tables: dict[str, Table], options: Options
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, Times | None, Photos | None]:
+    """Users, items, interactions, where a split by time begins, photos. The table of interactions is used up."""
+    source = tables.pop("interactions", None) or reviews_as_interactions(tables["reviews"])
+    with stage("checking interactions", options.progress):
+        rows = checked_interactions(source, tables.get("items"), options)
+    times = split_times(rows.frame["timestamp"], options.share, source.file) if options.split == "time" else None
+    users = users_of(rows, tables.get("reviews"))
+    items, photos = items_of(rows, tables.get("items"), options)
+    with stage("sorting interactions", options.progress):
+        pairs = split_interactions(in_order(rows, items), times)
+    return users, items, pairs.select("user", "item", "position", "timestamp", "rating", "split"), times, photos
+
+
+def _candidates(
+    file: Path, sequences: Ragged, interactions: pl.DataFrame, n_items: int, options: Options, digest: "hashlib._Hash"
+) -> tuple[int, str]:
+    """Draw and store the lists one by one. Returns: how many candidates each has, and their hash."""
     weights = np.ones(n_items, dtype=np.int64)
     if options.candidates_by == "popularity":
         weights = np.bincount(interactions.filter(pl.col("split") == TRAIN)["item"].to_numpy(), minlength=n_items)
-    lists = [
-        draw_negatives(sequences, weights, options.seed, options.candidates, number)
-        for number in range(options.candidate_lists)
-    ]
-    return np.stack(lists)
+    shape = (options.candidate_lists, len(sequences), list_width(sequences, weights, options.candidates))
 
+    def lists(advance: Callable[[int], object]) -> Iterator[np.ndarray]:
+        for number in range(options.candidate_lists):
+            yield draw_negatives(sequences, weights, options.seed, options.candidates, number, advance)
 
-def _as_table(lists: np.ndarray) -> pl.DataFrame:
-    """user, item; before them list, where there are several."""
-    n_lists, n_users, width = lists.shape
-    users = np.tile(np.repeat(np.arange(n_users, dtype=np.int32), width), n_lists)
-    numbers = {"list": np.repeat(np.arange(n_lists, dtype=np.int32), n_users * width)} if n_lists > 1 else {}
-    return pl.DataFrame({**numbers, "user": users, "item": lists.ravel()})
+    with stage("drawing candidates", options.progress, shape[0] * shape[1]) as advance:
+        return shape[2], store_lists(file, lists(advance), shape, digest)
 
 
 def _input(file: Path) -> Input:

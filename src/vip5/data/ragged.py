@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike
 
+_AT_ONCE = 2**16  # rows
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -39,6 +41,13 @@ class Ragged:
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[row] for row in range(len(self)))
 
+    def take(self, rows: np.ndarray) -> "Ragged":
+        """Some rows, int [m], in the given order."""
+        starts = self.offsets[rows]
+        taken = Ragged.from_lengths(self.values, self.offsets[rows + 1] - starts)
+        places = np.arange(taken.offsets[-1]) + (starts - taken.offsets[:-1])[taken.rows]
+        return Ragged(self.values[places], taken.offsets)
+
     @property
     def lengths(self) -> np.ndarray:
         """int64 [n]: how long each row is."""
@@ -48,3 +57,13 @@ class Ragged:
     def rows(self) -> np.ndarray:
         """int64 [total]: the row that each value stands in."""
         return np.repeat(np.arange(len(self)), self.lengths)
+
+
+def repeats(ragged: Ragged) -> int:
+    """How many values, int32, stand in their row before already."""
+    count = 0
+    for start in range(0, len(ragged), _AT_ONCE):
+        part = ragged.take(np.arange(start, min(start + _AT_ONCE, len(ragged))))
+        keys = np.sort(part.rows << 32 | part.values)
+        count += int((keys[1:] == keys[:-1]).sum())
+    return count

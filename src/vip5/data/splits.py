@@ -19,10 +19,15 @@ def split_interactions(interactions: pl.DataFrame, times: Times | None = None) -
     for the test, whoever the user is. Without, leave-one-out: the last of each user is for the test, the last but one
     for validation.
     """
-    placed = interactions.with_columns(pl.int_range(pl.len(), dtype=pl.Int32).over("user").alias("position"))
+    users = interactions["user"].to_numpy()
+    starts = np.flatnonzero(np.diff(users, prepend=users[0] - 1))
+    lengths = np.diff(starts, append=len(users)).astype(np.int32)
+    position = np.arange(len(users), dtype=np.int32) - np.repeat(starts.astype(np.int32), lengths)
+    placed = interactions.with_columns(pl.Series("position", position))
     if times is not None:
         return placed.with_columns(_at(pl.col("timestamp"), *times).alias("split"))
-    return placed.with_columns(_at(pl.col("position") - pl.len().over("user").cast(pl.Int32), -2, -1).alias("split"))
+    from_end = pl.Series(position - np.repeat(lengths, lengths))
+    return placed.with_columns(_at(pl.lit(from_end), -2, -1).alias("split"))
 
 
 def split_times(timestamps: pl.Series, holdout: float, file: object) -> Times:
@@ -81,8 +86,8 @@ def split_reviews(
 
 def _at(time: pl.Expr, validation: pl.Expr | float, test: pl.Expr | float) -> pl.Expr:
     """The split of what happened at `time`: a part begins where it is not earlier than its point; null is training."""
-    late = pl.when(time >= test).then(pl.lit(TEST)).when(time >= validation).then(pl.lit(VALIDATION))
-    return late.otherwise(pl.lit(TRAIN)).cast(SPLIT)
+    late = pl.when(time >= test).then(pl.lit(TEST, SPLIT)).when(time >= validation).then(pl.lit(VALIDATION, SPLIT))
+    return late.otherwise(pl.lit(TRAIN, SPLIT))
 
 
 def _nearest(counts: np.ndarray, wanted: float) -> int:

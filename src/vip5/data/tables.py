@@ -64,16 +64,19 @@ def read_table(path: str | Path, kind: str, mapping: Mapping[str, str] | None = 
         frame, found = _read_csv(path, kind, mapping or {})
     else:
         raise UserError(f"cannot tell what kind of table {path} is: give .csv, .tsv (also with .gz) or .parquet")
-    frame = frame.filter(~pl.all_horizontal(pl.exclude("row").is_null()))
+    blank = frame.select(pl.all_horizontal(pl.exclude("row").is_null())).to_series()
+    if blank.any():
+        frame = frame.filter(~blank)
     return typed(Table(frame, path, found), kind)
 
 
 def typed(table: Table, kind: str) -> Table:
-    """The same table with each column of `kind` in our type, required ones without nulls."""
+    """The same table, each of its columns put in our type and place, required ones without nulls."""
     if not table.frame.height:
         raise UserError(f"the table of {kind} is empty ({table.file}): give one with rows")
-    columns = [_convert(table, name) for name in table.frame.columns if name != "row"]
-    table = Table(table.frame.select("row").hstack(columns), table.file, table.names, table.unit)
+    for place, name in enumerate(table.frame.columns):
+        if name != "row":
+            table.frame.replace_column(place, _convert(table, name))
     for name in REQUIRED[kind]:
         table.refuse(pl.col(name).is_null(), f"no {name}", "fill it in or remove the row")
     return table
