@@ -20,6 +20,7 @@ from vip5.evaluation.results import Machine, write_whole
 
 OURS = "vip5"
 Times = dict[str, list[float]]  # seconds of each round
+_PROC = Path("/proc/self/status")
 
 
 class Row(BaseModel):
@@ -126,25 +127,36 @@ def copy_rate(device: str = "cpu", mib: int = 256) -> float:
 
 def peak_memory(load: Callable[..., Callable[[], object]], *args: Any) -> dict[str, float]:
     """`peak_mib` and `beyond_mib` (see `Row`) of a process of its own that does `load(*args)()`; {} where not Linux."""
-    if not Path("/proc/self/status").is_file():
-        return {}
+    return alone(load, *args)[1] if _PROC.is_file() else {}
+
+
+def alone(load: Callable[..., Callable[[], object]], *args: Any) -> tuple[float, dict[str, float]]:
+    """Seconds of `load(*args)()` in a process of its own, the loading not counted, and its memory as `peak_memory`."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(_peak, torch.get_num_threads(), load, args).result()
+        return process.submit(_alone, torch.get_num_threads(), load, args).result()
 
 
-def _peak(threads: int, load: Callable[..., Callable[[], object]], args: tuple[Any, ...]) -> dict[str, float]:
+def _alone(
+    threads: int, load: Callable[..., Callable[[], object]], args: tuple[Any, ...]
+) -> tuple[float, dict[str, float]]:
     torch.set_num_threads(threads)
     work = load(*args)
     gc.collect()
-    before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here (proc(5))
+    linux = _PROC.is_file()
+    before = _status("VmRSS") if linux else 0.0
+    if linux:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here (proc(5))
+    start = perf_counter()
     work()
+    seconds = perf_counter() - start
+    if not linux:
+        return seconds, {}
     peak = _status("VmHWM")
-    return {"peak_mib": peak, "beyond_mib": peak - before}
+    return seconds, {"peak_mib": peak, "beyond_mib": peak - before}
 
 
 def _status(key: str) -> float:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    line = next(line for line in _PROC.read_text().splitlines() if line.startswith(key))
     return int(line.split()[1]) / 1024
 
 
