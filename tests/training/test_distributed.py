@@ -96,7 +96,9 @@ def assert_close(one: Path, other: Path) -> None:
         assert (a[name] - b[name]).abs().max() < 1e-5, name
     assert len(lines(one)) == len(lines(other))
     for x, y in zip(lines(one), lines(other), strict=True):
-        assert y == pytest.approx(x, rel=1e-4, abs=1e-6)
+        norm = x.pop("gradient_norm", 0)  # which jumps where a ReLU flips
+        assert y.pop("gradient_norm", 0) == pytest.approx(norm, rel=2e-3)
+        assert y == pytest.approx(x, rel=1e-5, abs=1e-6)
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -112,8 +114,8 @@ def messages(out: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def settings(tiny_settings) -> list[str]:
-    """31 steps of 13 samples, in several groups, and a last step of one sample."""
-    plain = ["optim.batch_size=13", "optim.batch_tokens=400", "optim.epochs=1", "optim.lr=1e-3", "optim.embedding_lr=1"]
+    """31 steps of 13 samples, in several groups, and a last step of one sample; at rates that keep rounding small."""
+    plain = ["optim.batch_size=13", "optim.batch_tokens=400", "optim.epochs=1", "optim.lr=1e-4", "optim.embedding_lr=1"]
     return [*tiny_settings, *plain, "run.validate_epochs=1"]
 
 

@@ -12,9 +12,9 @@ import torch
 from vip5.training import Run, load_config, train
 
 GOLDEN = Path(__file__).with_name("golden.json")
-# Kernels of other processors sum in other orders: that moves these losses by up to 2e-6 and the norms, which jump where a
-# ReLU flips, by up to 3e-4. (At the preset's rates Adam makes a thousand times as much of it within 50 steps, so these
-# are lower.) Weight decay .1 on norms moves the losses by 4e-5, a q that starts 1 % longer by 2e-4.
+# Kernels of other processors sum in other orders: that moves these losses by up to 2e-6 and the norms, which jump where
+# a ReLU flips, by up to 3e-4. (At the preset's rates Adam makes a thousand times as much of it within 50 steps, so
+# these are lower.) Weight decay .1 on norms moves the losses by 4e-5, a q that starts 1 % longer by 2e-4.
 TOLERANCE = {"losses": 1e-5, "gradient_norms": 2e-3}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,8 +87,9 @@ class Feed:
     def batch(self, samples: Samples) -> Batch:
         batch = self.run.batch(self.compiler, samples, targets=True)
         if self.device.startswith("cuda"):  # only from pinned memory does a copy not wait for the GPU
-            tensors = {f.name: getattr(batch, f.name) for f in fields(batch)}
-            batch = replace(batch, **{name: x.pin_memory() for name, x in tensors.items() if isinstance(x, Tensor)})
+            values = {f.name: getattr(batch, f.name) for f in fields(batch)}
+            pinned: dict[str, Any] = {name: x.pin_memory() for name, x in values.items() if isinstance(x, Tensor)}
+            batch = replace(batch, **pinned)
         batch = batch.to(self.device)
         if self.features is not None:
             batch.features = self.features.index_select(0, batch.features.flatten().long())
