@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from vip5.data import Dataset, prepare
 from vip5.data.demo import write_demo
 from vip5.features import FeatureStore
 from vip5.items import Vocabulary, fit_codes
-from vip5.model import VIP5, ModelConfig, backbone_size, local_folder
+from vip5.model import VIP5, AdapterConfig, ModelConfig, backbone_size, local_folder
 from vip5.prompts import load_prompts
 from vip5.training import Run, load_config
 from vip5.training.start import train_vocabulary
@@ -33,22 +34,33 @@ def dataset_or_demo(folder: Path | None) -> Iterator[Dataset]:
 
 
 def random_run(
-    dataset: Dataset, size: str = "small", tokenizer: str | None = None, scheme: str = "sequential", seed: int = 0
+    dataset: Dataset,
+    size: str = "small",
+    tokenizer: str | None = None,
+    scheme: str = "sequential",
+    *,
+    mode: str = "full",
+    optim: dict[str, Any] | None = None,
+    store: FeatureStore | None = None,
+    seed: int = 0,
 ) -> Run:
-    """A run of two image tokens whose weights and photo features are random: as fast as a trained one.
+    """A run of preset `small`, but for what is given, whose weights are random: as fast as a trained one.
 
-    Everything is trained and nothing adapted, so that a T5 of another library can compute the same. The vocabulary has
-    as many rows as T5's of this size, though a tokenizer that is trained on the data has fewer tokens.
+    It has two image tokens; where no `store` is given, the photos' features are random too. The vocabulary has as many
+    rows as T5's of this size, though a tokenizer that is trained on the data has fewer tokens.
     """
     overrides = [f"codes.scheme={scheme}", "model.adapter.mode=full", f"model.size={size}", f"seed={seed}"]
+    overrides += [f"optim.{key}={value}" for key, value in (optim or {}).items()]
     config, prompts = load_config("small", overrides=overrides), load_prompts()
+    adapter = AdapterConfig.model_validate({"mode": mode})
     given = tokenizer and Vocabulary.load(local_folder(tokenizer))
     tokens = (given or train_vocabulary(config, dataset, prompts)).tokenizer
     vocabulary = Vocabulary(tokens, max(backbone_size(size)["text_vocab"], tokens.get_vocab_size()))
-    matrix = np.random.default_rng(seed).standard_normal((dataset.n_items, FEATURE_DIM), dtype=np.float32)
-    store = FeatureStore("random", FEATURE_DIM, "random", matrix, np.ones(dataset.n_items, bool))
+    if store is None:
+        matrix = np.random.default_rng(seed).standard_normal((dataset.n_items, FEATURE_DIM), dtype=np.float32)
+        store = FeatureStore("random", FEATURE_DIM, "random", matrix, np.ones(dataset.n_items, bool))
     codes = fit_codes(config.codes, dataset, vocabulary, store, seed)
-    own = {"text_vocab": vocabulary.size, "new_tokens": len(codes.new_tokens), "feature_dim": FEATURE_DIM}
-    size_of = backbone_size(size) | own | {"image_tokens": config.model.image_tokens, "adapter": config.model.adapter}
+    own = {"text_vocab": vocabulary.size, "new_tokens": len(codes.new_tokens), "feature_dim": store.dim}
+    size_of = backbone_size(size) | own | {"image_tokens": config.model.image_tokens, "adapter": adapter}
     torch.manual_seed(seed)
     return Run(config, dataset, store, prompts, codes, VIP5(ModelConfig(**size_of)).eval())
