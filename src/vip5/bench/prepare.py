@@ -44,7 +44,7 @@ def bench_prepare(
     rounds, most = (1, 50_000) if quick else (3, _PEER_MOST)
     sizes = _sizes(interactions, users, items)
     few = interactions if interactions <= most else most
-    small = (few, *(max(MIN_INTERACTIONS, int(size * few / interactions)) for size in sizes[1:]))
+    small = (few, *(max(1, int(size * few / interactions)) for size in sizes[1:]))
     os.environ["POLARS_MAX_THREADS"] = str(in_threads(threads))  # for the processes to come
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
