@@ -1,20 +1,20 @@
-"""What 8-bit integers on a CPU cost in accuracy and gain in time, on finished runs.
+"""What 8-bit integers on a CPU cost in accuracy, on finished runs. (What they gain in time: `vip5 bench decode`.)
 
-Usage: benchmarks/int8.py OUT.json DATASET RUN …
+Usage: benchmarks/int8.py DATASET RUN …
 
 Every test user is asked A-3 and every fourth B-5, in float32 and in 8-bit integers; NDCG@10 and HR@10 with the paired
-difference, 95 % intervals by the bootstrap over users. Times are of these very answers, one after the other.
+difference, 95 % intervals by the bootstrap over users.
 """
 
 import json
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from vip5 import __version__
 from vip5.cli.options import print_table
+from vip5.data import Dataset
 from vip5.evaluation.evaluate import Settings, evaluate
 from vip5.evaluation.intervals import estimate, paired_difference
 from vip5.evaluation.results import Machine, write_whole
@@ -24,14 +24,12 @@ PROMPTS = {"A-3": 1, "B-5": 4}  # the how-manieth user is asked
 
 
 def measure(folder: str, dataset: str) -> list[dict[str, Any]]:
-    found, seconds = {}, {}
+    found = {}
     for int8 in (False, True):
         run = Run.load(folder, dataset, int8=int8)
         for prompt, every in PROMPTS.items():
-            began = time.perf_counter()
             asked = Settings(users=len(run.dataset.tested("test")) // every)
             found[prompt, int8] = evaluate(run, [prompt], asked).ranked[prompt][1].accuracy([10])
-            seconds[prompt, int8] = time.perf_counter() - began
     about = {"scheme": run.codes.scheme, "seed": run.config.seed, "data_hash": run.dataset.hash}
     rows = []
     for prompt in PROMPTS:
@@ -42,30 +40,29 @@ def measure(folder: str, dataset: str) -> list[dict[str, Any]]:
                 | {"prompt": prompt, "metric": metric, "users": len(before)}
                 | {"float32": estimate(before)._asdict(), "int8": estimate(after)._asdict()}
                 | {"difference": paired_difference(after, before)._asdict()}
-                | {"time_float32_over_int8": seconds[prompt, False] / seconds[prompt, True]}
             )
     return rows
 
 
 def main() -> None:
-    out, dataset, *runs = sys.argv[1:]
+    dataset, *runs = sys.argv[1:]
     rows = [row for run in runs for row in measure(run, dataset)]
     stored = {
-        "command": "benchmarks/int8.py OUT.json BEAUTY RUN …",
+        "command": f"benchmarks/int8.py {Dataset(dataset).manifest.name.upper()} {' '.join(runs)}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,
         "machine": Machine.here("cpu").model_dump(),
         "protocol": "clean",
         "rows": rows,
     }
-    write_whole(Path(out), json.dumps(stored, indent=1) + "\n")
-    columns = ["codes", "prompt", "metric", "float32", "int8", "int8 − float32", "time"]
+    write_whole(Path(__file__).parent / "results" / "int8.json", json.dumps(stored, indent=1) + "\n")
+    columns = ["codes", "prompt", "metric", "float32", "int8", "int8 − float32"]
     print_table(
         "8-bit integers",
         columns,
         [
             [r["scheme"], r["prompt"], r["metric"], f"{r['float32']['value']:.4f}", f"{r['int8']['value']:.4f}",
-             "{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(**r["difference"]), f"{r['time_float32_over_int8']:.2f}"]
+             "{value:+.4f} [{low:+.4f}, {high:+.4f}]".format(**r["difference"])]
             for r in rows
         ],
     )  # fmt: skip
