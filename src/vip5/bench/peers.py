@@ -1,5 +1,6 @@
-"""What we are measured against: T5 of `transformers`, with our weights."""
+"""What we are measured against: T5 of `transformers`, with our weights, and a VIP5 made of it."""
 
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -12,6 +13,7 @@ from vip5.model import VIP5, AdapterConfig, ModelConfig, to_t5_state
 from vip5.model.adapters import Adapter
 from vip5.model.backbone import Sublayer
 from vip5.model.t5 import ACTIVATIONS
+from vip5.prompts.batch import PAD, VISUAL, Batch
 
 
 class PlainAdapter(nn.Module):
@@ -46,6 +48,63 @@ def hugging_face(model: VIP5) -> T5ForConditionalGeneration:
     _hang_adapters(model, theirs)
     device: Any = model.text_tokens.weight.device
     return theirs.to(device).train(model.training)
+
+
+class PaddedVIP5(nn.Module):
+    """A VIP5 as it is quickly written: `transformers`' T5 on one padded batch, the loss as in the paper's code.
+
+    It starts with copies of the weights of `model`, and the same is trained.
+    """
+
+    def __init__(self, model: VIP5) -> None:
+        super().__init__()
+        self.t5 = hugging_face(model)
+        self.visual = deepcopy(model.visual)
+        self.whole_words, self.categories = deepcopy(model.whole_words), deepcopy(model.categories)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Tokens or photos [B, L, D], with their whole-word and category embeddings."""
+        x_BLD = self.t5.shared(batch.input_ids)
+        if self.visual is not None:
+            images = self.visual(batch.features, batch.has_photo).flatten(0, 1)[batch.image_index]
+            x_BLD = x_BLD.masked_scatter((batch.category_ids == VISUAL)[..., None], images)
+        return x_BLD + self.whole_words(batch.whole_word_ids) + self.categories(batch.category_ids)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy of all logits, padding included, averaged within each sample and then over the batch."""
+        assert batch.target_ids is not None
+        labels_BT = batch.target_ids.masked_fill(batch.target_ids == PAD, -100)
+        logits_BTV = self.t5(
+            inputs_embeds=self.embed(batch),
+            attention_mask=batch.input_ids != PAD,
+            decoder_input_ids=F.pad(batch.target_ids[:, :-1], (1, 0), value=PAD),
+            use_cache=False,
+        ).logits
+        loss_N = F.cross_entropy(logits_BTV.flatten(0, 1), labels_BT.flatten(), reduction="none", ignore_index=-100)
+        real_BT = labels_BT != -100
+        return (loss_N.view_as(real_BT) * real_BT).sum(dim=1).div(real_BT.sum(dim=1)).mean()
+
+
+def same_names(model: VIP5, peer: PaddedVIP5) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Name, our gradient and the peer's of every weight that both train."""
+    gradients = {name: torch.zeros_like(w) if w.grad is None else w.grad for name, w in model.named_parameters()}
+    plain = model.config.model_copy(update={"adapter": AdapterConfig(mode="full")})
+    for name, ours in to_t5_state(gradients, plain).items():
+        theirs = peer.t5.get_parameter(name)
+        if theirs.grad is not None:
+            yield name, ours, theirs.grad
+    adapters = [
+        [module for module in whole.modules() if isinstance(module, kind)]
+        for whole, kind in ((model, Adapter), (peer, PlainAdapter))
+    ]
+    pairs = [(f"adapters.{n}", *pair) for n, pair in enumerate(zip(*adapters, strict=True))]
+    pairs += [(name, getattr(model, name), getattr(peer, name)) for name in ("visual", "whole_words", "categories")]
+    for place, one, other in pairs:
+        if one is not None:
+            for name, weight in one.named_parameters():
+                theirs = other.get_parameter(name)
+                if weight.grad is not None or theirs.grad is not None:
+                    yield f"{place}.{name}", weight.grad, theirs.grad
 
 
 def _config(config: ModelConfig) -> T5Config:
