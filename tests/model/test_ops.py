@@ -1,4 +1,4 @@
-"""Our dropout, attention and cross-entropy against PyTorch's plain operations."""
+"""Our norm, dropout, attention and cross-entropy against PyTorch's plain operations."""
 
 import pytest
 import torch
@@ -33,6 +33,24 @@ def test_attention_and_its_gradients(block, with_bias, p, monkeypatch):
     got, expected = (torch.autograd.grad((x * weights).sum(), leaves) for x in (ours, plain))
     for a, b in zip(got, expected, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5, 8), (2, 3, 8), (1, 8), (0, 8)])
+def test_norm_and_its_gradients(shape):
+    torch.manual_seed(0)
+    norm = ops.RMSNorm(8, eps=1e-3)
+    torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+    x = torch.randn(shape, requires_grad=True)
+    y, plain = norm(x), F.rms_norm(x, (8,), norm.weight, 1e-3)
+    torch.testing.assert_close(y, plain)
+    weights = torch.randn(shape)
+    got, expected = (torch.autograd.grad((out * weights).sum(), (x, norm.weight)) for out in (y, plain))
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        assert torch.equal(norm(x), F.rms_norm(x, (8,), norm.weight, 1e-3))  # nothing is gained there, nor changed
+    exact = [t.detach().double().requires_grad_() for t in (x, norm.weight)]
+    assert torch.autograd.gradcheck(lambda *args: ops._RMSNorm.apply(*args, 1e-3), exact)
 
 
 @pytest.mark.parametrize("few", [0, ops.FEW])

@@ -18,6 +18,7 @@ from vip5.prompts.batch import PAD
 from vip5.training import Run
 from vip5.training.batches import plan
 from vip5.training.draw import SampleDrawer
+from vip5.training.memory import keep_memory
 
 MODES = ("full", "self+cross")  # the recipe's two steps: all is trained; adapters on what is frozen
 PEER = "transformers"
@@ -54,6 +55,7 @@ def bench_train(
 ) -> Bench:
     """Measure one step of the paper's mix of samples in each of `modes`; `quick` takes few samples and one round."""
     in_threads(threads)
+    keep_memory()  # as in training; the peer gains by it as well
     if quick:
         samples, rounds = min(samples, 6), 1
     rows: list[Row] = []

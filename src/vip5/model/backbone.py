@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vip5.model.adapters import Adapter
 from vip5.model.config import ModelConfig
-from vip5.model.ops import MASKED, AttentionMask, Packing, attend, attend_one, dropout
+from vip5.model.ops import MASKED, AttentionMask, Packing, RMSNorm, attend, attend_one, dropout
 
 KeysValues = tuple[Tensor, Tensor]  # [B, H, L, E] each, of all L tokens; [t, N, H, E] of the t steps of N beams
 
@@ -97,7 +97,7 @@ class SelfAttention(nn.Module):
             q, kv = qkv.flatten(0, 1).split((1, 2), dim=1)
             return self.out(attend_one(q[:, 0], *past.append(kv), mask).view(*x.shape[:2], -1))
         assert mask.packing is not None
-        q, k, v = mask.packing.pad(qkv).permute(2, 0, 3, 1, 4).unbind()
+        q, k, v = mask.packing.pad(qkv).permute(2, 0, 3, 1, 4).contiguous().unbind()
         return self.out(mask.packing.pack(attend(q, k, v, mask, self.dropout * self.training)))
 
 
@@ -112,7 +112,8 @@ class CrossAttention(nn.Module):
 
     def keys_values(self, states_ND: Tensor, packing: Packing) -> KeysValues:
         """Keys and values [B, H, L, E] of the encoder's output."""
-        k, v = packing.pad(self.kv(states_ND).unflatten(-1, (2, self.heads, -1))).permute(2, 0, 3, 1, 4).unbind()
+        kv = packing.pad(self.kv(states_ND).unflatten(-1, (2, self.heads, -1)))
+        k, v = kv.permute(2, 0, 3, 1, 4).contiguous().unbind()
         return k, v
 
     def forward(self, x: Tensor, keys_values: KeysValues, mask: AttentionMask) -> Tensor:
@@ -152,7 +153,7 @@ class Sublayer(nn.Module):
     def __init__(self, config: ModelConfig, body: nn.Module, adapted: bool) -> None:
         super().__init__()
         self.dropout = config.dropout
-        self.norm = nn.RMSNorm(config.d_model, eps=config.eps)
+        self.norm = RMSNorm(config.d_model, eps=config.eps)
         self.body = body
         self.adapter = Adapter(config.d_model, config.adapter.reduction) if adapted else None
 
@@ -202,7 +203,7 @@ class Stack(nn.Module):
         self.dropout = config.dropout
         self.bias = RelativeBias(config, bidirectional=not decoder)
         self.blocks = nn.ModuleList(Block(config, cross=decoder) for _ in range(layers))
-        self.norm = nn.RMSNorm(config.d_model, eps=config.eps)
+        self.norm = RMSNorm(config.d_model, eps=config.eps)
 
     @property
     def layers(self) -> Iterable[Block]:

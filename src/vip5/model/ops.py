@@ -1,4 +1,4 @@
-"""Dropout, attention and cross-entropy, fast where PyTorch's own are slow: on CPUs, and with a bias that is trained."""
+"""Norm, dropout, attention, cross-entropy: fast where PyTorch is slow, on CPUs and with a bias that is trained."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,6 +56,15 @@ class AttentionMask:
         return mask.to(torch.get_autocast_dtype(device_type)) if torch.is_autocast_enabled(device_type) else mask
 
 
+class RMSNorm(torch.nn.RMSNorm):
+    """PyTorch's, in fewer passes over the input in training on a CPU, where PyTorch composes it of seven operations."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype == torch.float32:
+            return _RMSNorm.apply(x, self.weight, self.eps)
+        return super().forward(x)
+
+
 def attend(q_BHQE: Tensor, k_BHKE: Tensor, v_BHKE: Tensor, mask: AttentionMask, dropout: float) -> Tensor:
     """softmax(q kᵀ + mask) v, with dropout on the probabilities; heads side by side: [B, Q, H·E]."""
     slow = dropout > 0 or (mask.bias is not None and q_BHQE.shape[2] > 1)  # for PyTorch's own on a CPU
@@ -102,6 +111,28 @@ def _keep(shape: torch.Size, p: float, dtype: torch.dtype) -> tuple[Tensor, floa
     cut = round(p * 2**16)
     # Comparing into the wanted type is fast; going through bool is not vectorised.
     return torch.ge(bits, cut - 2**15, out=torch.empty(shape, dtype=dtype)), 1 / (1 - cut / 2**16)
+
+
+class _RMSNorm(torch.autograd.Function):
+    """y = x r w with r = 1 / sqrt(mean(x²) + eps)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w_D: Tensor, eps: float) -> Tensor:
+        r = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, w_D, r)
+        return (x * r).mul_(w_D)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        """dx = r g w - x r³ mean(g w x), dw = sum of g x r: both are thin matrix products of g x."""
+        x, w_D, r = ctx.saved_tensors
+        with torch.autocast(x.device.type, enabled=False):
+            gx_ND, r_N1 = (grad * x).flatten(0, -2), r.flatten(0, -2)
+            dw_D = gx_ND.T @ r_N1[:, 0]
+            shift = (gx_ND @ w_D)[:, None].mul_(r_N1.pow(3)).div_(-x.shape[-1])
+            dx = (grad * w_D).mul_(r).addcmul_(x, shift.view_as(r))
+        return dx, dw_D, None
 
 
 class _BlockedAttention(torch.autograd.Function):

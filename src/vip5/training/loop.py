@@ -17,6 +17,7 @@ from vip5.training.batches import Feed, plan, use_device
 from vip5.training.config import OptimPart
 from vip5.training.distributed import GradientSum, Processes
 from vip5.training.draw import SampleDrawer
+from vip5.training.memory import keep_memory
 from vip5.training.metrics import Metrics
 from vip5.training.run import Run, write_json
 from vip5.training.state import METRICS_FILE, STATE_FILE, State, run_folder
@@ -66,6 +67,7 @@ def train(
 def _train(
     run: Run, out: Path, device: str, validate: Validate | None, quiet: bool, processes: Processes
 ) -> dict[str, Any]:
+    keep_memory()
     config, model = run.config, run.model.to(device)
     names = config.prompts.train or [name for name, prompt in run.prompts.items() if not prompt.unseen]
     compiler = run.compiler(names)
