@@ -165,6 +165,36 @@ def test_new_tokens_are_drawn_as_the_text_tokens_lie(config):
         torch.testing.assert_close(new.weight.std(0), std, atol=0, rtol=0.1)
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("mode", ["self+cross", "full"])
+def test_checkpointing_changes_no_bit_and_keeps_less(mode, dropout, bf16, config, batch):
+    torch.manual_seed(0)
+    model, b = VIP5(config(mode=mode, dropout=dropout)).train(), batch()
+    found = []
+    for on in (False, True):
+        model.checkpoint_blocks(on)
+        model.zero_grad()
+        torch.manual_seed(7)
+        kept = 0
+
+        def keep(x):
+            nonlocal kept
+            kept += x.nbytes
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = model.loss(b)
+            loss.backward()
+        after = torch.rand(1)  # random numbers go on where they would have
+        found.append((kept, after, loss, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
+    (kept_all, after, loss, gradients), (kept_few, after_too, loss_too, gradients_too) = found
+    assert torch.equal(loss, loss_too) and torch.equal(after, after_too) and gradients.keys() == gradients_too.keys()
+    assert all(torch.equal(gradients[name], gradients_too[name]) for name in gradients)
+    assert kept_few < 0.6 * kept_all
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_bfloat16(mode, config, batch):
     torch.manual_seed(0)

@@ -245,6 +245,16 @@ def test_features_of_another_encoder(tiny_data, tiny_run, tmp_path):
     assert "not those of this run" in refusal(Run.load, tiny_run, tmp_path / "data")
 
 
+def test_checkpointing_trains_the_same(tiny_data, tiny_settings, tmp_path):
+    """Dropout included, and with every step in groups."""
+    settings = [*tiny_settings, "model.dropout=0.1", "optim.epochs=1"]
+    for on in ("false", "true"):
+        config = load_config("nano", None, [*settings, f"optim.checkpoint={on}"])
+        train(Run.new(config, tiny_data), tmp_path / on, quiet=True)
+    assert same_weights(tmp_path / "false", tmp_path / "true")
+    assert lines(tmp_path / "false") == lines(tmp_path / "true")
+
+
 def test_tensorboard(tiny_data, tiny_settings, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -7,13 +7,14 @@ heads, E width of a head.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vip5.model.adapters import Adapter
 from vip5.model.config import ModelConfig
@@ -198,6 +199,8 @@ class Block(nn.Module):
 class Stack(nn.Module):
     """What encoder and decoder have in common: blocks, one relative bias, a last norm, dropout at both ends."""
 
+    checkpoint = False  # keep of each block its input alone, and compute the block again in the backward
+
     def __init__(self, config: ModelConfig, layers: int, decoder: bool) -> None:
         super().__init__()
         self.dropout = config.dropout
@@ -212,6 +215,12 @@ class Stack(nn.Module):
     def drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.dropout, self.training)
 
+    def through(self, layer: Callable[..., Tensor], *inputs: object) -> Tensor:
+        """What a layer makes of its inputs."""
+        if self.checkpoint and torch.is_grad_enabled():
+            return checkpoint(layer, *inputs, use_reentrant=False)
+        return layer(*inputs)
+
 
 class Encoder(Stack):
     def __init__(self, config: ModelConfig) -> None:
@@ -223,7 +232,7 @@ class Encoder(Stack):
         mask = AttentionMask(self.bias(x_BLD.shape[1])[None], _padding(mask_BL), packing)
         x_ND = self.drop(packing.pack(x_BLD))
         for block in self.layers:
-            x_ND = block(x_ND, mask)
+            x_ND = self.through(block, x_ND, mask)
         return Encoded(packing.pad(self.drop(self.norm(x_ND))), mask_BL, packing)
 
 
@@ -242,8 +251,12 @@ class Decoder(Stack):
         cross_mask = AttentionMask(padding=_padding(encoded.mask_BL), packing=packing)
         states = encoded.packed()
         x_ND = self.drop(packing.pack(x_BTD))
+
+        def layer(block: Block, x_ND: Tensor) -> Tensor:
+            return block(x_ND, mask, block.keys_values(*states), cross_mask)
+
         for block in self.layers:
-            x_ND = block(x_ND, mask, block.keys_values(*states), cross_mask)
+            x_ND = self.through(layer, block, x_ND)
         return self.drop(self.norm(x_ND))
 
     def start(self, encoded: Encoded, beams: int) -> "DecoderState":

@@ -59,6 +59,10 @@ class VIP5(nn.Module):
             self.whole_words.requires_grad_(False)
             self.categories.requires_grad_(False)
 
+    def checkpoint_blocks(self, on: bool) -> None:
+        """Keep of each block its input alone for the backward, and compute the block again there, dropout included."""
+        self.encoder.checkpoint = self.decoder.checkpoint = on
+
     @torch.no_grad()
     def init_new_tokens(self, missing: Collection[str]) -> None:
         """Start tables of added tokens as draws from the text tokens' distribution, width by width.

@@ -81,6 +81,7 @@ class OptimPart(_Part):
     warmup: float = Field(0.1, ge=0, lt=1)  # share of the run
     clip: float = Field(5.0, gt=0)  # gradient norm
     weight_decay: float = Field(0.01, ge=0)
+    checkpoint: bool = False  # compute each block again in the backward: the same result in less memory, but slower
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on a GPU that has it
 
 

@@ -69,6 +69,7 @@ def _train(
 ) -> dict[str, Any]:
     keep_memory()
     config, model = run.config, run.model.to(device)
+    model.checkpoint_blocks(config.optim.checkpoint)
     names = config.prompts.train or [name for name, prompt in run.prompts.items() if not prompt.unseen]
     compiler = run.compiler(names)
     drawer = SampleDrawer(run.dataset, compiler.prompts, config)
