@@ -70,8 +70,8 @@ class PaddedVIP5(nn.Module):
             x_BLD = x_BLD.masked_scatter((batch.category_ids == VISUAL)[..., None], images)
         return x_BLD + self.whole_words(batch.whole_word_ids) + self.categories(batch.category_ids)
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy of all logits, padding included, averaged within each sample and then over the batch."""
+    def sample_losses(self, batch: Batch) -> Tensor:
+        """Cross-entropy of all logits, padding included, averaged within each sample: [B]."""
         assert batch.target_ids is not None
         labels_BT = batch.target_ids.masked_fill(batch.target_ids == PAD, -100)
         logits_BTV = self.t5(
@@ -82,7 +82,7 @@ class PaddedVIP5(nn.Module):
         ).logits
         loss_N = F.cross_entropy(logits_BTV.flatten(0, 1), labels_BT.flatten(), reduction="none", ignore_index=-100)
         real_BT = labels_BT != -100
-        return (loss_N.view_as(real_BT) * real_BT).sum(dim=1).div(real_BT.sum(dim=1)).mean()
+        return (loss_N.view_as(real_BT) * real_BT).sum(dim=1) / real_BT.sum(dim=1)
 
 
 def same_names(model: VIP5, peer: PaddedVIP5) -> Iterator[tuple[str, Tensor, Tensor]]:

@@ -1,6 +1,6 @@
 """A training step of ours beside that of `transformers`' T5: the same weights, samples, loss and gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from vip5.bench.measure import OURS, Bench, Row, Times, in_threads, matmul_rate, ratio, take_turns
+from vip5.bench.measure import OURS, Bench, Row, Times, in_threads, matmul_rate, peak_memory, ratio, take_turns
 from vip5.bench.peers import PaddedVIP5, same_names
 from vip5.bench.workload import dataset_or_demo, random_run
+from vip5.data import Dataset
 from vip5.model import VIP5, AdapterConfig, ModelConfig
 from vip5.model.backbone import CrossAttention
 from vip5.prompts import Batch, PromptCompiler, Samples
@@ -22,6 +23,8 @@ from vip5.training.memory import keep_memory
 
 MODES = ("full", "self+cross")  # the recipe's two steps: all is trained; adapters on what is frozen
 PEER = "transformers"
+ATTENTION = ("sdpa", "eager")  # its two kinds
+CHECKPOINTED = f"{OURS} with optim.checkpoint"
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3  # difference of the losses; norm of a gradient's error over its norm
 
 
@@ -42,54 +45,51 @@ class Work:
         return int((self.padded.input_ids != PAD).sum())
 
 
+@dataclass
+class Found:
+    """What was measured in one mode."""
+
+    rows: list[Row]
+    ratios: dict[str, float]
+    checks: dict[str, float | bool]
+    notes: list[str]
+
+
 def bench_train(
     dataset: Path | None = None,
     size: str = "small",
     tokenizer: str | None = None,
-    modes: tuple[str, ...] = MODES,
+    modes: Sequence[str] = MODES,
     samples: int = 36,
     device: str = "cpu",
     threads: int | None = None,
     rounds: int = 5,
     quick: bool = False,
 ) -> Bench:
-    """Measure one step of the paper's mix of samples in each of `modes`; `quick` takes few samples and one round."""
+    """Measure one step of the paper's mix of samples in each of `modes`.
+
+    `quick` takes few samples and one round, and leaves out memory, checkpointing and what is without dropout.
+    """
     in_threads(threads)
-    keep_memory()  # as in training; the peer gains by it as well
     if quick:
         samples, rounds = min(samples, 6), 1
-    rows: list[Row] = []
-    ratios: dict[str, float] = {}
-    checks: dict[str, float | bool] = {}
-    notes: list[str] = []
     with dataset_or_demo(dataset) as data:
+        of_process = [
+            (mode, method, peak_memory(alone, data.path, size, tokenizer, mode, samples, device, method))
+            for mode in (() if quick else modes)
+            for method in (OURS, CHECKPOINTED, *ATTENTION)
+        ]
+        keep_memory()  # as in training, and after the processes that need the memory; the peer gains by it as well
         run = random_run(data, size, tokenizer)
         compiler, work = mixed_step(run, samples, device)
         rate = matmul_rate(device)
+        found = []
         for mode in modes:
-            model = in_mode(run.model, mode).to(device)
-            peer = PaddedVIP5(model)
-            loss_off, gradient_off, where = compare(model, peer, work)
-            checks[f"{mode}: loss differs by"] = loss_off
-            checks[f"{mode}: worst gradient differs by"] = gradient_off
-            checks[f"{mode}: equal"] = loss_off < LOSS_TOLERANCE and gradient_off < GRADIENT_TOLERANCE
-            notes.append(f"{mode}: the gradient that differs most is that of {where}.")
-            floor = operations(model.config, work.padded, model) / rate
-
-            attention, times = faster_attention(model, peer, work, rounds)
-            method = f"{PEER} ({attention})"
-            notes.append(f"{mode}: the peer's attention is {attention}, the faster of its two here.")
-            rows += _rows(mode, method, times, work, floor)
-            ratios[mode] = ratio(times, OURS, method)
-            if not quick:
-                for part in (model, peer):
-                    without_dropout(part)
-                times = take_turns(steps_of(model, peer, work, method), rounds)
-                rows += _rows(f"{mode}, no dropout", method, times, work, floor)
-                ratios[f"{mode}, no dropout"] = ratio(times, OURS, method)
-            del model, peer
+            peaks = {method: peak for of_mode, method, peak in of_process if of_mode == mode}
+            found.append(_one_mode(in_mode(run.model, mode).to(device), mode, work, rate, rounds, quick, peaks))
         assembly = take_turns({"assembly": lambda: [run.batch(compiler, part, True) for part in work.groups]}, rounds)
-        rows.append(Row.of("batch assembly", "samples", work.samples, assembly["assembly"]))
+    rows = [row for part in found for row in part.rows]
+    rows.append(Row.of("batch assembly", "samples", work.samples, assembly["assembly"]))
     return Bench.of(
         "train",
         device,
@@ -107,10 +107,46 @@ def bench_train(
             "matmul GFLOP/s": round(rate / 1e9, 1),
         },
         rows=rows,
-        ratio=ratios[modes[0]],
-        ratios=ratios,
-        checks=checks,
-        notes=notes,
+        ratio=found[0].ratios[modes[0]],
+        ratios={name: value for part in found for name, value in part.ratios.items()},
+        checks={name: value for part in found for name, value in part.checks.items()},
+        notes=[note for part in found for note in part.notes],
+    )
+
+
+def _one_mode(
+    model: VIP5, mode: str, work: Work, rate: float, rounds: int, quick: bool, peaks: dict[str, dict[str, float]]
+) -> Found:
+    peer = PaddedVIP5(model)
+    loss_off, gradient_off, where = compare(model, peer, work)
+    floor = operations(model.config, work.padded, model) / rate
+    attention = faster_attention(peer, work)
+    theirs = f"{PEER} ({attention})"
+    ours, padded = whole_step(model, work.batches), whole_step(peer, [work.padded])
+    times = take_turns({OURS: ours, theirs: padded}, rounds)
+    ratios = {mode: ratio(times, OURS, theirs)}
+    if not quick:
+        model.checkpoint_blocks(True)
+        times |= take_turns({CHECKPOINTED: ours}, rounds)
+        model.checkpoint_blocks(False)
+        without_dropout(model)
+        without_dropout(peer)
+        plain = take_turns({OURS: ours, theirs: padded}, rounds)
+        ratios[f"{mode}, no dropout"] = ratio(plain, OURS, theirs)
+        times |= {f"{name}, no dropout": seconds for name, seconds in plain.items()}
+    peaks[theirs] = peaks.pop(attention, {})
+    return Found(
+        [
+            Row.of(f"{mode}: {name}", "samples", work.samples, seconds, floor=floor, **peaks.get(name, {}))
+            for name, seconds in times.items()
+        ],
+        ratios,
+        {
+            f"{mode}: loss differs by": loss_off,
+            f"{mode}: worst gradient differs by": gradient_off,
+            f"{mode}: equal": loss_off < LOSS_TOLERANCE and gradient_off < GRADIENT_TOLERANCE,
+        },
+        [f"{mode}: attention of the peer is {attention}, its faster one here; the worst gradient is that of {where}."],
     )
 
 
@@ -144,8 +180,8 @@ def without_dropout(model: nn.Module) -> None:
             module.dropout = 0.0  # type: ignore[assignment]
 
 
-def backward(model: VIP5, batches: list[Batch]) -> float:
-    """Forward and backward of a step, as in `vip5.training.loop`; the loss."""
+def forward_backward(model: VIP5 | PaddedVIP5, batches: Sequence[Batch]) -> float:
+    """Forward and backward of a step, group by group as in `vip5.training.loop`; the loss."""
     size, loss = sum(map(len, batches)), 0.0
     for batch in batches:
         part = model.sample_losses(batch).sum() / size
@@ -154,18 +190,11 @@ def backward(model: VIP5, batches: list[Batch]) -> float:
     return loss
 
 
-def peer_backward(peer: PaddedVIP5, batch: Batch) -> float:
-    """Forward and backward over one padded batch; the loss."""
-    loss = peer.loss(batch)
-    loss.backward()
-    return float(loss.detach())
-
-
 def compare(model: VIP5, peer: PaddedVIP5, work: Work) -> tuple[float, float, str]:
     """Without dropout: how far the losses are apart, the worst relative error of a gradient, and whose it is."""
     for module in (model, peer):
         module.eval()
-    apart = abs(backward(model, work.batches) - peer_backward(peer, work.padded))
+    apart = abs(forward_backward(model, work.batches) - forward_backward(peer, [work.padded]))
     worst, where = 0.0, ""
     for name, ours, theirs in same_names(model, peer):
         norm = float(theirs.norm())
@@ -177,37 +206,46 @@ def compare(model: VIP5, peer: PaddedVIP5, work: Work) -> tuple[float, float, st
     return apart, worst, where
 
 
-def steps_of(model: VIP5, peer: PaddedVIP5, work: Work, method: str) -> dict[str, Callable[[], object]]:
-    """A whole step of each: forward, backward, clipping, AdamW (fused for both)."""
+def whole_step(model: VIP5 | PaddedVIP5, batches: Sequence[Batch]) -> Callable[[], object]:
+    """A whole step: forward, backward, clipping, AdamW (the fused one for both)."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
 
-    def whole(trained: nn.Module, pass_: Callable[[], float]) -> Callable[[], object]:
-        parameters = [p for p in trained.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=1e-5, fused=True)
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        forward_backward(model, batches)
+        nn.utils.clip_grad_norm_(trained, 5.0)
+        optimizer.step()
 
-        def step() -> None:
-            optimizer.zero_grad(set_to_none=True)
-            pass_()
-            nn.utils.clip_grad_norm_(parameters, 5.0)
-            optimizer.step()
-
-        return step
-
-    return {
-        OURS: whole(model, lambda: backward(model, work.batches)),
-        method: whole(peer, lambda: peer_backward(peer, work.padded)),
-    }
+    return step
 
 
-def faster_attention(model: VIP5, peer: PaddedVIP5, work: Work, rounds: int) -> tuple[str, Times]:
-    """Times of ours and of the peer with the faster of its two kinds of attention, which is named."""
-    once = {}
-    for kind in ("eager", "sdpa"):
+def alone(
+    folder: Path, size: str, tokenizer: str | None, mode: str, samples: int, device: str, method: str
+) -> Callable[[], object]:
+    """One step of one method in a process that does nothing else, for its peak of memory."""
+    keep_memory()
+    run = random_run(Dataset(folder), size, tokenizer)
+    _, work = mixed_step(run, samples, device)
+    model = in_mode(run.model, mode).to(device)
+    if method in ATTENTION:
+        peer = PaddedVIP5(model)
+        peer.t5.set_attn_implementation(method)
+        return whole_step(peer, [work.padded])
+    model.checkpoint_blocks(method == CHECKPOINTED)
+    return whole_step(model, work.batches)
+
+
+def faster_attention(peer: PaddedVIP5, work: Work) -> str:
+    """Which of its two kinds of attention makes the peer faster; it has it from then on."""
+    times: Times = {}
+    for kind in ATTENTION:
         peer.t5.set_attn_implementation(kind)
-        once[kind] = take_turns({kind: lambda: peer_backward(peer, work.padded)}, rounds=1)[kind][0]
-    faster = min(once, key=lambda kind: once[kind])
+        times |= take_turns({kind: lambda: forward_backward(peer, [work.padded])}, rounds=1, warm_up=0)
+    peer.zero_grad()
+    faster = min(times, key=lambda kind: times[kind][0])
     peer.t5.set_attn_implementation(faster)
-    method = f"{PEER} ({faster})"
-    return faster, take_turns(steps_of(model, peer, work, method), rounds)
+    return faster
 
 
 def operations(config: ModelConfig, batch: Batch, model: VIP5) -> float:
@@ -238,7 +276,3 @@ def operations(config: ModelConfig, batch: Batch, model: VIP5) -> float:
     if model.visual is not None:
         flops += len(batch.features) * linears(model.visual)
     return flops
-
-
-def _rows(what: str, method: str, times: Times, work: Work, floor: float) -> list[Row]:
-    return [Row.of(f"{name}, {what}", "samples", work.samples, times[name], floor=floor) for name in (OURS, method)]
