@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vip5.model import VIP5, AdapterConfig, ModelConfig, backbone_size, count_parameters
+from vip5.model import VIP5, AdapterConfig, ModelConfig, backbone_size, count_parameters, ops, vip5
+from vip5.model.backbone import Sublayer
 
 MODES = ["self", "self+cross", "full"]
 
@@ -207,6 +208,32 @@ def test_bfloat16(mode, config, batch):
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, exact, atol=0.1, rtol=0)
     loss.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("mode", ["self+cross", "full"])
+def test_bfloat16_at_the_papers_size(mode, batch):
+    """Linear layers compute in bf16; norms and what they read, the residual stream, stay fp32, as do the logits."""
+    torch.manual_seed(0)
+    size = backbone_size("small") | {"text_vocab": 1000}
+    model = VIP5(ModelConfig(**size, feature_dim=6, dropout=0.0, adapter=AdapterConfig(mode=mode))).train()
+    b = batch(vocab=1000)
+    exact = model.sample_losses(b)
+    types: dict[type, set] = {}
+    for module in model.modules():
+        if isinstance(module, (torch.nn.Linear, torch.nn.RMSNorm, Sublayer)):
+            module.register_forward_hook(
+                lambda module, args, out: types.setdefault(type(module), set()).update((args[0].dtype, out.dtype))
+            )
+    head = []
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vip5, "cross_entropy", lambda h, *rest: head.append(h.dtype) or ops.cross_entropy(h, *rest))
+        losses = model.sample_losses(b)
+    torch.testing.assert_close(losses, exact, rtol=0.01, atol=0)
+    assert not torch.equal(losses, exact) and losses.dtype == torch.float32
+    assert types[Sublayer] == types[ops.RMSNorm] == types[torch.nn.RMSNorm] == {torch.float32}
+    assert torch.bfloat16 in types[torch.nn.Linear] and head == [torch.float32]
+    losses.mean().backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
 
 
