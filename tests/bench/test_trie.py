@@ -66,7 +66,7 @@ def test_quick_through_the_command_line(tmp_path):
 
 def test_the_slowest_catalogue_over_the_fastest(monkeypatch):
     monkeypatch.setattr(trie, "peak_memory", lambda *_: {})
-    found = trie.measure_trie([2000, 300], rows=2, beams=5, rounds=2, device="cpu", quick=True)
+    found = trie.bench([2000, 300], rows=2, beams=5, rounds=2, quick=True)
     assert all(found.ratios[f"slowest over fastest catalogue, {kind} codes"] >= 1 for kind in KINDS)
     assert found.ratio == found.ratios["dictionaries over vip5, random codes, 2,000 items"]  # of the largest
     assert all(found.checks.values()) and len(found.checks) == 4

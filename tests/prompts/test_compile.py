@@ -11,7 +11,7 @@ from vip5.items import Vocabulary, fit_codes
 from vip5.prompts import FieldTexts, PromptCompiler, Samples, collate, load_prompts, render
 from vip5.prompts.batch import EOS, VISUAL
 from vip5.prompts.compile import _distinct
-from vip5.prompts.samples import SEPARATORS
+from vip5.prompts.samples import SEPARATORS, slices
 
 
 def whole(vocabulary: Vocabulary, text: str) -> tuple[list[int], list[int]]:
@@ -136,6 +136,13 @@ def test_text_from_outside_cannot_write_special_tokens(texts):
     image = texts.codes.vocabulary.image_id
     assert (compiled.tokens == EOS).sum() == 6
     assert ((compiled.tokens == image) == (compiled.images >= 0)).all()
+
+
+def test_slices_by_hand():
+    starts, lengths = np.array([3, 0, 10]), np.array([2, 0, 3])
+    assert slices(starts, lengths).tolist() == [3, 4, 10, 11, 12]
+    assert slices(starts, lengths, step=2).tolist() == [3, 5, 10, 12, 14]
+    assert slices(starts[:0], lengths[:0]).tolist() == []
 
 
 @given(st.lists(st.integers(0, 2**31 - 1) | st.integers(0, 3)))

@@ -222,9 +222,12 @@ class _Turn:
         return [1e6 * median(s for s in step if s is not None) for step in steps]
 
 
-def measure_trie(items: Sequence[int], rows: int, beams: int, rounds: int, device: str, quick: bool) -> Bench:
+def bench(
+    items: Sequence[int], *, rows: int = 16, beams: int = 20, rounds: int = 10, device: str = "cpu", quick: bool = False
+) -> Bench:
     """Catalogues of so many items each; a decode is of `rows` users with `beams` beams. `quick` leaves out what memory
     a step takes."""
+    rounds = min(rounds, 5) if quick else rounds
     sizes, memory_rate, rate = sorted(items), copy_rate(), copy_rate(device)
     codes = {n: codes_of("random", n) for n in sizes}
     builds = take_turns({f"{n}": partial(Trie.build, own) for n, own in codes.items()}, min(rounds, 3))

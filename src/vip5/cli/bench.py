@@ -6,7 +6,7 @@ import typer
 
 bench_app = typer.Typer(name="bench", help="Measure speed beside the peers, on this machine.", no_args_is_help=True)
 
-_MODULES = ("bench_train", "bench_decode", "bench_trie", "bench_prepare")
+_MODULES = ("bench_data", "bench_train", "bench_decode", "bench_trie", "bench_prepare")
 for _module in _MODULES:
     importlib.import_module(f"vip5.cli.{_module}").register(bench_app)
 

@@ -22,18 +22,20 @@ def trie(
     beams: Annotated[int, typer.Option(min=1, help="Beams of each.")] = 20,
     rounds: Rounds = 10,
     threads: Threads = None,
-    device: Device = "cpu",
+    device: Device = None,
     quick: Quick = False,
-    as_json: Json = False,
     out: Out = None,
+    json: Json = False,
 ) -> None:
     """Build tries of catalogues of several sizes, and mask what beams may write by them, beside Python dictionaries.
 
     Example: vip5 bench trie --rows 64 --out trie.json
     """
     from vip5.bench.measure import in_threads
-    from vip5.bench.trie import measure_trie
+    from vip5.bench.trie import bench
+    from vip5.training import best_device
 
     in_threads(threads)
     sizes = items or (QUICK_ITEMS if quick else ITEMS)
-    show(measure_trie(sizes, rows, beams, min(rounds, 5) if quick else rounds, device or "cpu", quick), out, as_json)
+    found = bench(sizes, rows=rows, beams=beams, rounds=rounds, device=best_device(device or "cpu"), quick=quick)
+    show(found, out, json)

@@ -26,7 +26,7 @@ class Compiled:
 
     @property
     def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]
 
 
 _END, _SEPARATOR = Slot("end"), Slot("separator")  # slots that no template names
@@ -116,9 +116,12 @@ class PromptCompiler:
         """
         n_slots, n_items = program.lengths[samples.prompt], samples.items.lengths
         slot, row = slices(program.starts[samples.prompt], n_slots), np.repeat(np.arange(len(samples)), n_slots)
-        for missing in np.unique(slot[program.table[slot] < 0]):
-            program.table[missing] = self._table(program.slots[missing])
-        columns = np.stack([np.zeros(len(samples), int), *(getattr(samples, name) for name in _COLUMNS[1:])])
+        if (missing := slot[program.table[slot] < 0]).size:
+            for number in np.unique(missing):
+                program.table[number] = self._table(program.slots[number])
+        columns = np.zeros((len(_COLUMNS), len(samples)), np.int64)
+        for own, name in zip(columns[1:], _COLUMNS[1:], strict=True):
+            own[:] = getattr(samples, name)
         first = program.table[slot] + columns[program.column[slot], row]
         is_list = program.is_list[slot]
         width = np.where(is_list, np.maximum(2 * n_items[row] - 1, 0), 1)  # items, and separators between them
@@ -136,13 +139,14 @@ class PromptCompiler:
     def _gather(self, spans: np.ndarray, offsets: np.ndarray, limit: int) -> Compiled:
         """Copy spans into flat arrays, number the words, cut what is too long, with </s> at each end."""
         tokens, begins, images, starts, lengths = self._pool.arrays()
-        source = slices(starts.take(spans), lengths.take(spans))
-        ends = _ends(lengths.take(spans))[offsets]
-        if (np.diff(ends) > limit).any():
-            kept = np.minimum(np.diff(ends), limit)
+        width = lengths.take(spans)
+        source, ends = slices(starts.take(spans), width), _ends(width)[offsets]
+        kept = ends[1:] - ends[:-1]
+        if (kept > limit).any():
+            kept = np.minimum(kept, limit)
             source, ends = source[slices(ends[:-1], kept)], _ends(kept)
         words = begins.take(source).cumsum(dtype=np.int32)
-        words -= np.repeat(words[ends[:-1]] - 1, np.diff(ends))
+        words -= np.repeat(words[ends[:-1]] - 1, kept)
         compiled = Compiled(tokens.take(source), words, images.take(source), ends)
         last = ends[1:] - 1
         compiled.tokens[last], compiled.words[last], compiled.images[last] = EOS, 0, -1
@@ -211,9 +215,11 @@ def collate(inputs: Compiled, targets: Compiled | None, store: FeatureStore | No
     shown = inputs.images[is_image]
     if len(shown):
         assert store is not None, "image tokens without features"
-        items, inverse = _distinct(shown // image_tokens)
+        item, within = np.divmod(shown, image_tokens)
+        begins = within == 0  # an item's first image token
+        items, inverse = _distinct(item[begins])
         features, has_photo = store.gather(items)
-        image_index = inverse * image_tokens + shown % image_tokens
+        image_index = (inverse * image_tokens)[begins.cumsum() - 1] + within
     else:
         features = np.zeros((0, store.dim if store else 0), np.float32)
         has_photo, image_index = np.zeros(0, bool), np.zeros(0, np.int64)
@@ -241,7 +247,7 @@ def collate(inputs: Compiled, targets: Compiled | None, store: FeatureStore | No
 def _ends(lengths: np.ndarray) -> np.ndarray:
     """int64 [n + 1]: 0, and where each of n pieces ends when they stand one after the other."""
     ends = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=ends[1:])
+    lengths.cumsum(out=ends[1:])
     return ends
 
 
@@ -251,7 +257,8 @@ def _distinct(items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     key |= np.arange(len(items), dtype=np.uint64)
     key.sort()
     in_order, place = (key >> np.uint64(32)).astype(np.int64), (key & np.uint64(2**32 - 1)).astype(np.int64)
-    fresh = np.diff(in_order, prepend=-1) > 0
+    fresh = np.ones(len(items), bool)
+    np.not_equal(in_order[1:], in_order[:-1], out=fresh[1:])
     inverse = np.empty(len(items), np.int64)
     inverse[place] = fresh.cumsum() - 1
     return in_order[fresh], inverse

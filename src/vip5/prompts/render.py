@@ -1,7 +1,11 @@
 """Prompts as text, for people to read and for checking the compiler against."""
 
+from functools import cache
+
 from vip5.prompts.samples import ROW_OF, SEPARATORS, FieldTexts, Samples
 from vip5.prompts.templates import LIST_FIELDS, Prompt, cut
+
+_cut = cache(cut)
 
 
 def render(prompt: Prompt, samples: Samples, row: int, texts: FieldTexts) -> tuple[str, str]:
@@ -11,7 +15,7 @@ def render(prompt: Prompt, samples: Samples, row: int, texts: FieldTexts) -> tup
 
 def _fill(template: str, samples: Samples, row: int, texts: FieldTexts) -> str:
     words = []
-    for slot in cut(template):
+    for slot in _cut(template):
         if not slot.field:
             words.append(slot.text)
         elif slot.field in LIST_FIELDS:

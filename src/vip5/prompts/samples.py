@@ -57,10 +57,10 @@ _COLUMNS = ("prompt", "user", "item", "separator", "review", "stars", "yes")
 
 def slices(starts: np.ndarray, lengths: np.ndarray, step: int = 1) -> np.ndarray:
     """The positions starts[0], starts[0] + step, … of every slice of so many, one slice after the other."""
-    ends = np.cumsum(lengths)
-    within = np.arange(0, step * int(ends[-1]) if len(ends) else 0, step)
-    within += np.repeat(starts - step * (ends - lengths), lengths)
-    return within
+    ends = lengths.cumsum()
+    places = np.arange(0, step * int(ends[-1]) if len(ends) else 0, step)
+    places += np.repeat(starts - step * (ends - lengths), lengths)
+    return places
 
 
 def take_rows(ragged: Ragged, rows: np.ndarray) -> Ragged:
@@ -97,7 +97,7 @@ class FieldTexts:
             own = [f"<user_{n}>" for n in range(len(users))]
             return self._of_items | {"user_id": lambda: own, "user_desc": lambda: own}
         return self._of_items | {
-            "user_id": lambda: [str(n) for n in range(1, len(users) + 1)],
+            "user_id": cache(lambda: [str(n) for n in range(1, len(users) + 1)]),
             "user_desc": cache(lambda: self._plain(users["name"].fill_null(users["user"]))),
         }
 
@@ -107,18 +107,18 @@ class FieldTexts:
         return {
             "item_id": lambda: self.codes.words,
             "item_title": cache(lambda: self._plain(items["title"].fill_null(items["item"]))),
-            "star_rating": lambda: [f"{n / 10:g}" for n in range(101)],
+            "star_rating": cache(lambda: [f"{n / 10:g}" for n in range(101)]),
             "review_headline": cache(lambda: self._plain(self.reviews["headline"])),
             "feature": cache(lambda: self._plain(self.reviews["feature"])),
             "explanation": cache(lambda: self._plain(self.reviews["explanation"])),
             "yes_no": lambda: ["no", "yes"],
-            "item_photo": lambda: [self.photo] * len(items),
+            "item_photo": cache(lambda: [self.photo] * len(items)),
         }
 
     def _plain(self, column: pl.Series) -> list[str]:
         return [self.codes.vocabulary.plain(text or "") for text in column]
 
-    @property
+    @cached_property
     def photo(self) -> str:
         return " ".join([IMAGE] * self.image_tokens)
 
