@@ -29,7 +29,6 @@ from vip5.items import Trie
 from vip5.model import VIP5, AdapterConfig, ModelConfig
 from vip5.model.config import backbone_size
 from vip5.prompts import Batch, Samples
-from vip5.prompts.samples import take_rows
 from vip5.training import Run
 from vip5.training.run import write_json
 
@@ -122,7 +121,7 @@ def trained_case(folder: Path) -> Case:
     run = Run.load(folder)
     tested = run.dataset.tested("test")
     users = tested[np.linspace(0, len(tested) - 1, USERS).astype(int)]
-    histories = take_rows(run.dataset.history("test"), users)
+    histories = run.dataset.history("test").take(users)
     limit = run.config.prompts.max_history
     samples = Samples.of(np.zeros(USERS, int), users, Ragged.from_lists([row[-limit:] for row in histories]))
     return Case(run.model.eval(), run.batch(run.compiler(["A-3"]), samples), histories, run.codes.targets())

@@ -2,7 +2,7 @@
 
 What stands between `<!-- results:NAME -->` and `<!-- /results -->` is made from `benchmarks/results/NAME.json`; the
 name `summary` stands for one table of them all; own_tables.py makes those of `audit`, `codes`, `history` and `int8`,
-speed_tables.py those of `speed`, from `benchmarks/results/speed/`.
+speed_tables.py those of `speed` and `speed-summary`, from `benchmarks/results/speed/`.
 """
 
 import re
@@ -41,6 +41,7 @@ def filled(text: str, folder: Path = RESULTS) -> str:
             "audit": own_tables.audit,
             "int8": own_tables.int8,
             "speed": speed_tables.speed,
+            "speed-summary": speed_tables.summary,
         }
         return own[name](folder) if name in own else markdown(Results.load(folder / f"{name}.json"), [ACCURACY, BEYOND])
 

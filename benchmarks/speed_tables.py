@@ -13,6 +13,16 @@ def speed(folder: Path) -> str:
     return "\n\n".join(_one(Bench.model_validate_json(file.read_bytes())) for file in files if file.is_file()) + "\n"
 
 
+# What of each benchmark stands in the README: what it is, the method that is ours, the peer, and what to call it.
+SUMMARY = (("data", "next item", "prompts for the next item, on one core", "rendering and tokenising"),)
+
+
+def summary(folder: Path) -> str:
+    """A line for each benchmark: our rate, the peer, how many times as fast."""
+    lines = ["| what | a second | peer | times as fast |", "| --- | ---: | --- | ---: |"]
+    return "\n".join(lines) + "\n"
+
+
 def _one(found: Bench) -> str:
     lines = [
         f"**{found.bench}** · `{found.command}` · {found.machine.cpu}, {found.machine.device}, {found.threads} "

@@ -26,7 +26,6 @@ from vip5.evaluation.predict import Ranking, choose, next_items
 from vip5.model import to_int8
 from vip5.prompts import FieldTexts, PromptCompiler, Samples, collate
 from vip5.prompts.batch import EOS, PAD, Batch
-from vip5.prompts.samples import take_rows
 from vip5.training import Run
 
 NEXT, CHOICE, BEAMS, TOP = "A-3", "B-5", 20, 10
@@ -123,7 +122,7 @@ class _Asked:
     def __init__(self, run: Run, users: np.ndarray) -> None:
         self.run, self.users = run, users
         limit = run.config.prompts.max_history
-        self.histories = take_rows(run.dataset.history("test"), users)
+        self.histories = run.dataset.history("test").take(users)
         recent = [history[-limit:] for history in self.histories]
         self.samples = Samples.of(np.zeros(len(users), int), users, type(self.histories).from_lists(recent))
         targets = run.dataset.targets("test")[users]

@@ -33,7 +33,6 @@ from vip5.evaluation.results import Result
 from vip5.items import SCHEMES, code_items
 from vip5.items.codes import CODES
 from vip5.prompts import Prompt, Samples, load_prompts
-from vip5.prompts.samples import take_rows
 from vip5.training import Run, load_config
 from vip5.training.draw import SampleDrawer, explainable
 from vip5.training.start import RUN_FILE, train_vocabulary
@@ -187,7 +186,7 @@ def audit(
         *of_codes,
         *fitted_findings(fitted, dataset, other),
         training_negatives(choices(dataset), dataset),
-        stored_negatives(everyone, take_rows(dataset.sequences, everyone.users), dataset.n_items, _weights(dataset)),
+        stored_negatives(everyone, dataset.sequences.take(everyone.users), dataset.n_items, _weights(dataset)),
         _control(dataset.n_items, tested, lists[POPULARITY], orders[POPULARITY], seed),
         *table_findings(dataset, everyone),
     ]
@@ -268,7 +267,7 @@ def _ranked(
         KNN: neighbours.rank(histories, k),
     }
     negatives = lists[lists != tested.targets[:, None]]
-    seldom = SeldomNegative(negatives, take_rows(dataset.sequences, tested.users), dataset.n_items)
+    seldom = SeldomNegative(negatives, dataset.sequences.take(tested.users), dataset.n_items)
     orders = {
         ID: above.rank_candidates(lists, histories),
         GAP: near.rank_candidates(lists, histories),

@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 
 from vip5.data import Dataset, Ragged
-from vip5.prompts.samples import take_rows
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class HeldOut:
         if most is not None and most < len(users):
             kept = np.unique(np.linspace(0, len(users) - 1, most).astype(int))
             users, lists = users[kept], lists[kept]
-        return cls(users, take_rows(dataset.history(split), users), dataset.targets(split)[users], lists[: len(users)])
+        return cls(users, dataset.history(split).take(users), dataset.targets(split)[users], lists[: len(users)])
 
     def __len__(self) -> int:
         return len(self.users)

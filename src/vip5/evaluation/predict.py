@@ -15,7 +15,7 @@ from vip5.decoding import beam_search, best_items, best_of_beam, greedy
 from vip5.errors import UserError
 from vip5.items import Trie
 from vip5.prompts import Batch, PromptCompiler, Samples
-from vip5.prompts.samples import slices, take_rows
+from vip5.prompts.samples import slices
 from vip5.training import Run
 from vip5.training.batches import of_like_length
 
@@ -60,7 +60,7 @@ def exact_next(
     compiler, samples = _asked_next(run, prompt, users, histories)
 
     def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
-        return best_items(run.model, batch, run.trie, min(k, len(run.codes)), take_rows(histories, rows))
+        return best_items(run.model, batch, run.trie, min(k, len(run.codes)), histories.take(rows))
 
     return Ranking(*_answers(run, compiler, samples, answer, progress))
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from vip5.data import Ragged
-from vip5.prompts.samples import take_rows
 
 _USERS_AT_ONCE = 1024
 _FAR = np.iinfo(np.int64).max // 4
@@ -71,7 +70,7 @@ class IdGap:
         for start in range(0, len(by_length), _USERS_AT_ONCE):
             users = by_length[start : start + _USERS_AT_ONCE]
             known = np.zeros((len(users), len(order)), dtype=bool)
-            part = take_rows(histories, users)
+            part = histories.take(users)
             known[part.rows, part.values] = True
             reach = min(len(order), k + int(part.lengths.max()))  # that many on a side hold k free ones
             at = place[last[users], None] + np.arange(-reach, reach + 1)

@@ -42,7 +42,7 @@ class Samples:
 
     def take(self, rows: np.ndarray) -> "Samples":
         columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
-        return replace(self, items=take_rows(self.items, rows), **columns)
+        return replace(self, items=self.items.take(rows), **columns)
 
     @staticmethod
     def join(parts: list["Samples"]) -> "Samples":
@@ -61,14 +61,6 @@ def slices(starts: np.ndarray, lengths: np.ndarray, step: int = 1) -> np.ndarray
     places = np.arange(0, step * int(ends[-1]) if len(ends) else 0, step)
     places += np.repeat(starts - step * (ends - lengths), lengths)
     return places
-
-
-def take_rows(ragged: Ragged, rows: np.ndarray) -> Ragged:
-    """Some rows of a ragged array, in the given order."""
-    lengths = ragged.lengths[rows]
-    return Ragged(
-        ragged.values[slices(ragged.offsets[rows], lengths)], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    )
 
 
 class FieldTexts:

@@ -23,7 +23,6 @@ from vip5.evaluation.scores import POPULARITY
 from vip5.features import open_features
 from vip5.features.encode import encode
 from vip5.features.encoders import load_encoder
-from vip5.prompts.samples import take_rows
 from vip5.reproduce.photos import BEAMS, FOLDERS, WITH, WITHOUT, with_and_without_photos
 from vip5.training import Run
 
@@ -109,7 +108,7 @@ def _cases(run: Run) -> list[Case]:
     told = told.take(np.flatnonzero(np.isin(told.user, data.tested("test"))))
     rows = told.take(np.linspace(0, len(told) - 1, _CASES).astype(int))
     sentences = explain(run, prompt.id, rows)
-    found = next_items(run, "A-3", rows.user, take_rows(data.history("test"), rows.user), BEAMS)
+    found = next_items(run, "A-3", rows.user, data.history("test").take(rows.user), BEAMS)
     targets, written = data.targets("test"), data.reviews["explanation"]
 
     def product(item: int) -> Product:
