@@ -13,13 +13,36 @@ def speed(folder: Path) -> str:
     return "\n\n".join(_one(Bench.model_validate_json(file.read_bytes())) for file in files if file.is_file()) + "\n"
 
 
-# What of each benchmark stands in the README: what it is, the method that is ours, the peer, and what to call it.
-SUMMARY = (("data", "next item", "prompts for the next item, on one core", "rendering and tokenising"),)
+# What stands in the README: the benchmark, what it is, our method, its peers (the fastest counts), their name.
+SUMMARY = (
+    ("data", "prompts to batches, next item, one core", "vip5: next item", ("rendered, ",), "rendering, tokenising"),
+    ("data", "prompts to batches, one of 100, one core", "vip5: one of 100", ("rendered, ",), "rendering, tokenising"),
+    ("train", "training step, t5-small's size, all trained", "vip5, full", ("transformers",), "transformers, padded"),
+    ("train", "training step, adapters", "vip5, self+cross", ("transformers",), "transformers, padded"),
+    ("decode", "next item, beam 20", "next item", ("next item, transformers",), "transformers' generate"),
+    ("decode", "one of 100, beam 20", "one of 100", ("one of 100, transformers",), "transformers' generate"),
+    ("decode", "next item, 8-bit integers", "next item, int8", ("next item, transformers",), "transformers' generate"),
+    ("decode", "free text, beam 20", "free text", ("free text, CTranslate2",), "CTranslate2"),
+)
 
 
 def summary(folder: Path) -> str:
-    """A line for each benchmark: our rate, the peer, how many times as fast."""
-    lines = ["| what | a second | peer | times as fast |", "| --- | ---: | --- | ---: |"]
+    """Our rate beside the peer's, and how many times as fast that is, medians of one call."""
+    lines = ["| what | a second | peer | a second | times as fast |", "| --- | ---: | --- | ---: | ---: |"]
+    for bench, what, method, peers, name in SUMMARY:
+        rows = Bench.model_validate_json((folder / "speed" / f"{bench}.json").read_bytes()).rows
+        ours = next(row for row in rows if row.method == method)
+        same = method.partition(": ")[2] or method.partition(", ")[2]
+        theirs = [r for r in rows if r.method.startswith(peers) and (bench == "decode" or r.method.endswith(same))]
+        best = max(theirs, key=lambda row: row.median)
+        cells = [
+            what,
+            f"{ours.median:,.4g} {ours.unit}",
+            name,
+            f"{best.median:,.4g}",
+            f"{ours.median / best.median:.2g}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -25,6 +25,7 @@ from vip5.prompts.batch import EOS, TEXT, VISUAL
 from vip5.prompts.templates import LIST_FIELDS, cut
 from vip5.training import Run
 from vip5.training.draw import SampleDrawer
+from vip5.training.memory import keep_memory
 
 ONE_BY_ONE, AT_ONCE = "rendered, tokenised one by one", "rendered, tokenised in batches"
 SEEN = [f"{family}-{n}" for family, count in (("A", 8), ("B", 7), ("C", 11)) for n in range(1, count + 1)]
@@ -37,6 +38,7 @@ def bench(
     """Samples a second, in batches of `batch`; see the module. On one thread, the tokenizer has only one as well."""
     if torch.get_num_threads() == 1:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    keep_memory()  # as where batches are made for training
     batches, rounds = (2, min(rounds, 3)) if quick else (16, rounds)
     with dataset_or_demo(folder) as dataset:
         run = random_run(dataset, "nano", tokenizer)

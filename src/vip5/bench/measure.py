@@ -111,8 +111,9 @@ def ratio(times: Times, fast: str, slow: str) -> float:
     return median(s / f for f, s in zip(times[fast], times[slow], strict=True))
 
 
-def matmul_rate(device: str = "cpu", dtype: torch.dtype = torch.float32, size: int = 1024) -> float:
+def matmul_rate(device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
     """FLOP/s of a large square matrix product, the best of several: what this machine can do."""
+    size = 1024 if device == "cpu" else 8192
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     seconds = take_turns({"mm": lambda: a @ b}, rounds=8, warm_up=2)["mm"]
     return 2 * size**3 / min(seconds)
