@@ -20,7 +20,9 @@ def train(
         Literal["full", "self", "self+cross", "both"],
         typer.Option(help="What is trained; both: all (the recipe's step one), then self+cross (step two)."),
     ] = "both",
-    samples: Annotated[int, typer.Option(min=1, help="Samples in the step; the paper has 36 on each GPU.")] = 36,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Samples in the step. The paper has 36, for which the peer needs 20 GB.")
+    ] = 24,
     device: Device = None,
     threads: Threads = None,
     rounds: Rounds = 5,
