@@ -33,13 +33,13 @@ KINDS = {"next item": SEEN[:6], "one of 100": SEEN[12:15], "explanation": SEEN[1
 
 
 def bench(
-    folder: Path | None, *, tokenizer: str | None = None, batch: int = 144, rounds: int = 5, quick: bool = False
+    folder: Path | None, *, tokenizer: str | None = None, batch: int = 144, rounds: int = 3, quick: bool = False
 ) -> Bench:
     """Samples a second, in batches of `batch`; see the module. On one thread, the tokenizer has only one as well."""
     if torch.get_num_threads() == 1:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
     keep_memory()  # as where batches are made for training
-    batches, rounds = (2, min(rounds, 3)) if quick else (16, rounds)
+    batches, rounds = (2, min(rounds, 3)) if quick else (32, rounds)
     with dataset_or_demo(folder) as dataset:
         run = random_run(dataset, "nano", tokenizer)
         cases = {kind: _Case(run, ids, batch, batches) for kind, ids in KINDS.items()}

@@ -16,7 +16,7 @@ def data(
     dataset: DatasetOption = None,
     tokenizer: Tokenizer = None,
     batch: Annotated[int, typer.Option(min=1, help="Samples in a batch; 144 as in a step of training.")] = 144,
-    rounds: Rounds = 5,
+    rounds: Rounds = 3,
     threads: Threads = 1,
     quick: Quick = False,
     out: Out = None,
