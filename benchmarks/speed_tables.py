@@ -13,37 +13,39 @@ def speed(folder: Path) -> str:
     return "\n\n".join(_one(Bench.model_validate_json(file.read_bytes())) for file in files if file.is_file()) + "\n"
 
 
+def _rendered(kind: str) -> list[str]:
+    return [f"rendered, tokenised {how}: {kind}" for how in ("one by one", "in batches")]
+
+
 # What stands in the README: the benchmark, what it is, our method, its peers (the fastest counts), their name.
 SUMMARY = (
-    ("data", "prompts to batches, next item, one core", "vip5: next item", ("rendered, ",), "rendering, tokenising"),
-    ("data", "prompts to batches, one of 100, one core", "vip5: one of 100", ("rendered, ",), "rendering, tokenising"),
-    ("train", "training step, t5-small's size, all trained", "vip5, full", ("transformers",), "transformers, padded"),
-    ("train", "training step, adapters", "vip5, self+cross", ("transformers",), "transformers, padded"),
-    ("decode", "next item, beam 20", "next item", ("next item, transformers",), "transformers' generate"),
-    ("decode", "one of 100, beam 20", "one of 100", ("one of 100, transformers",), "transformers' generate"),
-    ("decode", "next item, 8-bit integers", "next item, int8", ("next item, transformers",), "transformers' generate"),
-    ("decode", "free text, beam 20", "free text", ("free text, CTranslate2",), "CTranslate2"),
-)
+    ("data", "batches of prompts, next item, one core", "vip5: next item", _rendered("next item"), "rendering"),
+    ("data", "batches of prompts, one of 100, one core", "vip5: one of 100", _rendered("one of 100"), "rendering"),
+    ("train", "training step, t5-small's size, whole", "full: vip5", ["full: transformers"], "transformers, padded"),
+    ("train", "training step, adapters", "self+cross: vip5", ["self+cross: transformers"], "transformers, padded"),
+    ("decode", "next item, beam 20", "next item", ["next item, transformers"], "transformers' generate"),
+    ("decode", "one of 100, beam 20", "one of 100", ["one of 100, transformers"], "transformers' generate"),
+    ("decode", "next item, 8-bit integers", "next item, int8", ["next item, transformers"], "transformers' generate"),
+    ("decode", "any text, beam 20", "free text", ["free text, CTranslate2"], "CTranslate2"),
+)  # fmt: skip
 
 
 def summary(folder: Path) -> str:
-    """Our rate beside the peer's, and how many times as fast that is, medians of one call."""
+    """Our rate beside the peer's, medians of one call, and how many times as fast that is."""
     lines = ["| what | a second | peer | a second | times as fast |", "| --- | ---: | --- | ---: | ---: |"]
     for bench, what, method, peers, name in SUMMARY:
-        rows = Bench.model_validate_json((folder / "speed" / f"{bench}.json").read_bytes()).rows
-        ours = next(row for row in rows if row.method == method)
-        same = method.partition(": ")[2] or method.partition(", ")[2]
-        theirs = [r for r in rows if r.method.startswith(peers) and (bench == "decode" or r.method.endswith(same))]
-        best = max(theirs, key=lambda row: row.median)
-        cells = [
-            what,
-            f"{ours.median:,.4g} {ours.unit}",
-            name,
-            f"{best.median:,.4g}",
-            f"{ours.median / best.median:.2g}",
-        ]
+        found = Bench.model_validate_json((folder / "speed" / f"{bench}.json").read_bytes())
+        rows = {row.method: row for row in found.rows}
+        ours, theirs = rows[method], max((rows[peer] for peer in peers), key=lambda row: row.median)
+        cells = [what, f"{_short(ours.median)} {ours.unit}", name, _short(theirs.median)]
+        cells.append(f"{ours.median / theirs.median:.2g}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _short(number: float) -> str:
+    """Three digits, and no power of ten."""
+    return f"{float(f'{number:.3g}'):,}".removesuffix(".0")
 
 
 def _one(found: Bench) -> str:
@@ -66,5 +68,5 @@ def _one(found: Bench) -> str:
 def _row(row: Row) -> str:
     share = "" if row.reached is None else f"{row.reached:.0%}"
     memory = ["" if mib is None else f"{mib:,.0f}" for mib in (row.peak_mib, row.beyond_mib)]
-    spread = f"{row.low:,.4g} – {row.high:,.4g}"
-    return f"| {' | '.join([row.method, f'{row.median:,.4g} {row.unit}', spread, share, *memory])} |"
+    rate, spread = f"{_short(row.median)} {row.unit}", f"{_short(row.low)} – {_short(row.high)}"
+    return f"| {' | '.join([row.method, rate, spread, share, *memory])} |"

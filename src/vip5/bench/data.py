@@ -47,7 +47,8 @@ def bench(
         times = take_turns({f"{m}: {kind}": work for kind, case in drawn.items() for m, work in case.methods()}, rounds)
         checks: dict[str, float | bool] = {f"the same batches: {kind}": case.same() for kind, case in drawn.items()}
     rate, rows, ratios = copy_rate(), [], {}
-    sizes: dict[str, int | float | str] = {"dataset": dataset.manifest.name, "users": dataset.n_users}
+    sizes: dict[str, int | float | str] = {"dataset": dataset.manifest.name, "data hash": dataset.hash[:12]}
+    sizes |= {"users": dataset.n_users}
     sizes |= {"items": dataset.n_items, "tokenizer": run.codes.vocabulary.size, "batch": batch}
     for kind, case in drawn.items():
         ours, *peers = (f"{method}: {kind}" for method, _ in case.methods())

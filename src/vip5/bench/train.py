@@ -97,6 +97,7 @@ def bench_train(
         quick=quick,
         sizes={
             "dataset": "generated" if dataset is None else data.manifest.name,
+            "data hash": data.hash[:12],
             "model": size,
             "parameters": sum(weight.numel() for weight in run.model.parameters()),
             "samples": work.samples,
