@@ -48,8 +48,8 @@ def bench(
         checks: dict[str, float | bool] = {f"the same batches: {kind}": case.same() for kind, case in drawn.items()}
     rate, rows, ratios = copy_rate(), [], {}
     sizes: dict[str, int | float | str] = {"dataset": dataset.manifest.name, "data hash": dataset.hash[:12]}
-    sizes |= {"users": dataset.n_users}
-    sizes |= {"items": dataset.n_items, "tokenizer": run.codes.vocabulary.size, "batch": batch}
+    sizes |= {"users": dataset.n_users, "items": dataset.n_items}
+    sizes |= {"tokenizer": run.codes.vocabulary.size, "batch": batch}
     for kind, case in drawn.items():
         ours, *peers = (f"{method}: {kind}" for method, _ in case.methods())
         rows.append(Row.of(ours, "samples", case.n, times[ours], floor=case.bytes / rate))
