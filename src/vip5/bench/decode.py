@@ -31,7 +31,7 @@ from vip5.training import Run
 NEXT, CHOICE, BEAMS, TOP = "A-3", "B-5", 20, 10
 FREE_LENGTH = 6  # tokens of a free search, about as many as an item's code has
 FREE_ROWS = 16  # prompts at once in a free search
-PEER_ROWS = 8  # prompts at once, at which transformers' generate is fastest on a CPU
+PEER_ROWS = {"cpu": 8, "cuda": 64}  # prompts at once for transformers' generate: on a CPU it is slower with more
 
 
 def bench(
@@ -139,7 +139,8 @@ class _Asked:
         """Prompts as the peers read them: a few at once, of like length."""
         compiler = self.run.compiler([prompt])
         order = np.argsort(-compiler.input_lengths(samples), kind="stable")
-        parts = [order[start : start + PEER_ROWS] for start in range(0, len(order), PEER_ROWS)]
+        at_once = PEER_ROWS[self.run.device.type]
+        parts = [order[start : start + at_once] for start in range(0, len(order), at_once)]
         return [(rows, self.run.batch(compiler, samples.take(rows)).to(self.run.device)) for rows in parts]
 
     def embedded(self, samples: Samples, prompt: str) -> list[tuple[np.ndarray, Tensor, Tensor]]:
@@ -260,5 +261,5 @@ def _sizes(run: Run, asked: _Asked, few: _Asked, size: str, scheme: str) -> dict
         "users, one of 100": len(few.users),
         "prompt tokens, median": int(median(lengths)),
         "prompt tokens, most": int(lengths.max()),
-        "prompts at once, transformers": PEER_ROWS,
+        "prompts at once, transformers": PEER_ROWS[run.device.type],
     }
