@@ -43,6 +43,7 @@ class Ragged:
 
     def take(self, rows: np.ndarray) -> "Ragged":
         """Some rows, int [m], in the given order."""
+        rows = np.asarray(rows, dtype=np.int64)
         starts = self.offsets[rows]
         taken = Ragged.from_lengths(self.values, self.offsets[rows + 1] - starts)
         places = np.arange(taken.offsets[-1]) + (starts - taken.offsets[:-1])[taken.rows]
