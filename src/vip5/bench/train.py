@@ -68,11 +68,11 @@ def bench_train(
 ) -> Bench:
     """Measure one step of the paper's mix of samples in each of `modes`.
 
-    `quick` takes few samples and one round, and leaves out memory, checkpointing and what is without dropout.
+    `quick` takes few samples, one round and the first mode, and leaves out memory, checkpointing and no dropout.
     """
     in_threads(threads)
     if quick:
-        samples, rounds = min(samples, 6), 1
+        samples, rounds, modes = min(samples, 6), 1, modes[:1]
     with dataset_or_demo(dataset) as data:
         of_process = [
             (mode, method, peak_memory(alone, data.path, size, tokenizer, mode, samples, device, method))
