@@ -19,6 +19,10 @@ class Shop:
     train: list[list[int]]
     n_items: int
 
+    @property
+    def n_users(self) -> int:
+        return len(self.train)
+
     def history(self, split: str) -> Ragged:
         assert split == "train"
         return Ragged.from_lists(self.train)
@@ -53,7 +57,7 @@ def test_lists_equal_a_slow_loop(data):
     rows = st.lists(st.lists(st.integers(0, n_items - 1), max_size=6), min_size=1, max_size=6)
     shop, histories = Shop(data.draw(rows), n_items), data.draw(rows)
     recent = data.draw(st.integers(1, 4))
-    knn = ItemKNN.fit(shop, recent, seed=2)
+    knn = ItemKNN.fit(shop, recent=recent, seed=2)
     everything = np.tile(np.arange(n_items), (len(histories), 1))
     ranked = knn.rank(Ragged.from_lists(histories), k)
     ordered = knn.rank_candidates(everything, Ragged.from_lists(histories))

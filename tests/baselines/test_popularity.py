@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vip5.baselines.base import Settings
 from vip5.baselines.popularity import Popularity, most_frequent_sentence
 from vip5.data import Ragged
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
@@ -19,6 +20,10 @@ class Shop:
 
     sequences: list[list[int]]
     n_items: int
+
+    @property
+    def n_users(self) -> int:
+        return len(self.sequences)
 
     def history(self, split: str) -> Ragged:
         held_out = {"train": 2, "validation": 2, "test": 1}[split]
@@ -46,7 +51,7 @@ def test_lists_equal_a_slow_loop(data):
     n_items, k = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 15))
     counts = data.draw(st.lists(st.integers(0, 3), min_size=n_items, max_size=n_items))
     histories = data.draw(st.lists(st.lists(st.integers(0, n_items - 1), max_size=8), min_size=1, max_size=5))
-    popularity = Popularity(np.array(counts), seed=3)
+    popularity = Popularity(np.array(counts), Settings(seed=3))
     assert sorted(popularity.order.tolist()) == list(range(n_items))
     assert (np.diff(np.array(counts)[popularity.order]) <= 0).all()
     expected = [[i for i in popularity.order.tolist() if i not in history][:k] for history in histories]
@@ -71,10 +76,13 @@ def test_candidates_come_most_popular_first():
 def test_ties_are_fair_and_the_seed_decides():
     """An item among 100 of equal count is in the first 10 one time in ten, wherever it stands among the candidates."""
     counts, candidates = np.ones(100, int), np.arange(100)[None, :]
-    hits = [Popularity(counts, seed).rank_candidates(candidates)[0, :10].tolist().count(0) for seed in range(2000)]
+    hits = [
+        Popularity(counts, Settings(seed=seed)).rank_candidates(candidates)[0, :10].tolist().count(0)
+        for seed in range(2000)
+    ]
     assert np.mean(hits) == pytest.approx(0.1, abs=0.03)
-    assert Popularity(counts, 5).order.tolist() == Popularity(counts, 5).order.tolist()
-    assert Popularity(counts, 5).order.tolist() != Popularity(counts, 6).order.tolist()
+    assert Popularity(counts, Settings(seed=5)).order.tolist() == Popularity(counts, Settings(seed=5)).order.tolist()
+    assert Popularity(counts, Settings(seed=5)).order.tolist() != Popularity(counts, Settings(seed=6)).order.tolist()
 
 
 def reviews(*rows: tuple[str | None, str]) -> pl.DataFrame:

@@ -1,40 +1,73 @@
 """Item-kNN: what was bought by the same people, by the cosine of co-occurrence (Sarwar et al., WWW 2001)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
+import torch
+from pydantic import Field
+from torch import Tensor
 
+from vip5.baselines.base import Baseline, Settings
 from vip5.data import Dataset, Ragged
 
 _USERS_AT_ONCE = 1024  # 10 bits of a key
 _PLACE = 2**22 - 1
 
 
-class ItemKNN:
+class ItemKNNSettings(Settings):
+    """Settings of `ItemKNN`."""
+
+    recent: int = Field(20, ge=1)  # items of a history, the last ones, that count
+
+
+class ItemKNN(Baseline):
     """Items by the sum of their similarities to the most recent items of a history.
 
     The similarity of two items is the number of users who bought both in the training part, over the root of the
-    product of how many bought each. Ties fall in an order drawn once by `seed`, as in `Popularity`.
+    product of how many bought each. Recommended is only what has something in common with the history.
     """
 
-    def __init__(self, similarity: sp.csr_array, recent: int = 20, seed: int = 0):
-        self.similarity, self.recent = similarity, recent  # float32 [n_items, n_items], zero on the diagonal
-        self._item = np.random.default_rng(seed).permutation(similarity.shape[0]).astype(np.int32)  # by place
-        self._place = np.argsort(self._item).astype(np.int64)
+    name = "item-knn"
+    source = "Sarwar et al., WWW 2001, section 3.1.1, on purchases in place of ratings"
+    settings_type = ItemKNNSettings
+    cold_users = True
+    least = 0.0
+
+    def __init__(self, similarity: sp.csr_array, settings: ItemKNNSettings, n_users: int = 0) -> None:
+        super().__init__(settings, n_users, similarity.shape[0])
+        self.similarity = similarity  # float32 [n_items, n_items], zero on the diagonal
+        self.recent = settings.recent
 
     @classmethod
-    def fit(cls, dataset: Dataset, recent: int = 20, seed: int = 0) -> "ItemKNN":
-        """Count who bought what in the training part of the data set, and nowhere else."""
+    def _fit(cls, dataset: Dataset, settings: ItemKNNSettings, folder: Path | None, device: str, quiet: bool) -> Self:
         bought = _matrix(dataset.history("train"), dataset.n_items)
         both = (bought.T @ bought).tocoo()
         root = np.sqrt(bought.sum(axis=0))
         row, column = both.coords
         data = (both.data / (root[row] * root[column])).astype(np.float32)
         off = row != column
-        return cls(sp.csr_array((data[off], (row[off], column[off])), shape=both.shape), recent, seed)
+        return cls(sp.csr_array((data[off], (row[off], column[off])), shape=both.shape), settings, dataset.n_users)
 
-    def rank(self, histories: Ragged, k: int) -> np.ndarray:
+    @classmethod
+    def of(
+        cls, settings: ItemKNNSettings, n_users: int, n_items: int, tensors: Mapping[str, Tensor], device: str = "cpu"
+    ) -> Self:
+        parts = tuple(tensors[name].numpy() for name in ("data", "indices", "indptr"))
+        return cls(sp.csr_array(parts, shape=(n_items, n_items)), settings, n_users)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: torch.from_numpy(getattr(self.similarity, name)) for name in ("data", "indices", "indptr")}
+
+    def scores(self, histories: Ragged, users: np.ndarray | None = None) -> np.ndarray:
+        found = np.empty((len(histories), self.n_items), dtype=np.float32)
+        for start, stop, scores in self._scores(histories):
+            found[start:stop] = scores.toarray()
+        return found
+
+    def rank(self, histories: Ragged, k: int, users: np.ndarray | None = None) -> np.ndarray:
         """The k items most similar to each user's history and outside it: int32 [n, k], best first.
 
         -1 where no more items have anything in common with the history.
@@ -42,7 +75,7 @@ class ItemKNN:
         ranked = np.full((len(histories), k), -1, dtype=np.int32)
         for start, stop, scores in self._scores(histories):
             row = np.repeat(np.arange(stop - start), np.diff(scores.indptr))
-            known = np.zeros((stop - start, len(self._item)), dtype=bool)
+            known = np.zeros((stop - start, self.n_items), dtype=bool)
             part = slice(histories.offsets[start], histories.offsets[stop])
             known[histories.rows[part] - start, histories.values[part]] = True
             data = np.where(known[row, scores.indices], 0, scores.data)
@@ -52,16 +85,8 @@ class ItemKNN:
             ends = np.searchsorted(row, np.arange(stop - start), side="right")
             at = np.searchsorted(row, np.arange(stop - start))[:, None] + np.arange(k)
             inside = at < ends[:, None]
-            ranked[start:stop][inside] = self._item[keys[at[inside]] & _PLACE]
+            ranked[start:stop][inside] = self.drawn[keys[at[inside]] & _PLACE]
         return ranked
-
-    def rank_candidates(self, candidates: np.ndarray, histories: Ragged) -> np.ndarray:
-        """Each row of item indices [n, C] with the most similar to the user's history first."""
-        keys = np.empty(candidates.shape, dtype=np.int64)
-        for start, stop, scores in self._scores(histories):
-            part = candidates[start:stop]
-            keys[start:stop] = self._keys(np.take_along_axis(scores.toarray(), part, axis=1), part)
-        return np.take_along_axis(candidates, np.argsort(keys, axis=1), axis=1)
 
     def _scores(self, histories: Ragged) -> Iterator[tuple[int, int, sp.csr_array]]:
         """Users start … stop, and their scores [stop - start, n_items]."""
@@ -69,7 +94,7 @@ class ItemKNN:
         from_end = np.repeat(histories.offsets[1:], histories.lengths) - np.arange(len(histories.values))
         kept = from_end <= self.recent
         recent = Ragged.from_lengths(histories.values[kept], np.minimum(histories.lengths, self.recent))
-        weights = _matrix(recent, len(self._item))
+        weights = _matrix(recent, self.n_items)
         for start in range(0, n, _USERS_AT_ONCE):
             stop = min(start + _USERS_AT_ONCE, n)
             yield start, stop, weights[start:stop] @ self.similarity
@@ -80,7 +105,7 @@ class ItemKNN:
         22 bits for the place, 31 for the score; `rank` puts 10 more before them.
         """
         bits = np.asarray(scores, np.float32).view(np.int32).astype(np.int64)
-        return (2**31 - 1 - bits) << 22 | self._place[items]
+        return (2**31 - 1 - bits) << 22 | self.place[items]
 
 
 def _floor(scores: np.ndarray, offsets: np.ndarray, k: int) -> np.ndarray:

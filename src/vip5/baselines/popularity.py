@@ -1,37 +1,58 @@
 """Popularity: what is bought most, for everyone; and, for explanations, the sentence written most."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 import polars as pl
+import torch
+from torch import Tensor
 
+from vip5.baselines.base import Baseline, Settings
 from vip5.data import Dataset, Ragged
 
 _USERS_AT_ONCE = 1024
 
 
-class Popularity:
-    """Items by how often they were bought in the training part.
+class Popularity(Baseline):
+    """Items by how often they were bought in the training part, the same for everyone.
 
-    Items bought equally often stand in an order drawn once by `seed`, the same for all users: neither for nor against
-    the baseline, in expectation, and free of what the numbering of items may give away. (Broken against it, ties would
-    flatter the model that is compared with it.)
+    Items bought equally often stand in an order drawn once by the seed. (Broken against popularity, ties would flatter
+    the model that is compared with it.)
     """
 
-    def __init__(self, counts: np.ndarray, seed: int = 0):
+    name = "popularity"
+    source = "counts of the training part"
+    cold_users = True
+
+    def __init__(self, counts: np.ndarray, settings: Settings | None = None, n_users: int = 0) -> None:
+        super().__init__(settings or Settings(), n_users, len(counts))
         self.counts = np.asarray(counts)  # int [n_items]
-        shuffled = np.random.default_rng(seed).permutation(len(self.counts))
-        self.order = shuffled[np.argsort(-self.counts[shuffled], kind="stable")].astype(np.int32)  # items, best first
-        self.place = np.empty(len(self.order), dtype=np.int32)  # of each item in `order`
-        self.place[self.order] = np.arange(len(self.order), dtype=np.int32)
+        self.order = self.drawn[np.argsort(-self.counts[self.drawn], kind="stable")]  # items, best first
+        self._rank_of = np.argsort(self.order)  # each item's place in `order`
 
     @classmethod
-    def fit(cls, dataset: Dataset, seed: int = 0) -> "Popularity":
-        """Count purchases in the training part of the data set, and nowhere else."""
-        return cls(np.bincount(dataset.history("train").values, minlength=dataset.n_items), seed)
+    def _fit(cls, dataset: Dataset, settings: Settings, folder: Path | None, device: str, quiet: bool) -> "Popularity":
+        counts = np.bincount(dataset.history("train").values, minlength=dataset.n_items)
+        return cls(counts, settings, dataset.n_users)
 
-    def rank(self, histories: Ragged, k: int) -> np.ndarray:
+    @classmethod
+    def of(
+        cls, settings: Settings, n_users: int, n_items: int, tensors: Mapping[str, Tensor], device: str = "cpu"
+    ) -> "Popularity":
+        return cls(tensors["counts"].numpy(), settings, n_users)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"counts": torch.from_numpy(self.counts)}
+
+    def scores(self, histories: Ragged, users: np.ndarray | None = None) -> np.ndarray:
+        """float32 [n, n_items]: the counts, which are exact up to 2^24."""
+        return np.tile(self.counts.astype(np.float32), (len(histories), 1))
+
+    def rank(self, histories: Ragged, k: int, users: np.ndarray | None = None) -> np.ndarray:
         """The k most popular items outside each user's history: int32 [n, k], best first, -1 where they run out."""
         ranked = np.full((len(histories), k), -1, dtype=np.int32)
-        places, offsets = self.place[histories.values], histories.offsets
+        places, offsets = self._rank_of[histories.values], histories.offsets
         lengths = np.diff(offsets)
         for start in range(0, len(histories), _USERS_AT_ONCE):
             stop = min(start + _USERS_AT_ONCE, len(histories))
@@ -45,9 +66,11 @@ class Popularity:
             ranked[start + row, number[row, place]] = self.order[place]
         return ranked
 
-    def rank_candidates(self, candidates: np.ndarray) -> np.ndarray:
-        """Each row of item indices [n, C] with the most popular first."""
-        by_place = np.argsort(self.place[candidates], axis=1, kind="stable")
+    def rank_candidates(
+        self, candidates: np.ndarray, histories: Ragged | None = None, users: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Each row of item indices [n, C] with the most popular first; who asks does not matter."""
+        by_place = np.argsort(self._rank_of[candidates], axis=1)
         return np.take_along_axis(candidates, by_place, axis=1)
 
 

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -45,7 +45,10 @@ def evaluate(
     """
     from rich.console import Console
 
+    from vip5.baselines.run import BaselineRun, is_baseline
+    from vip5.errors import UserError
     from vip5.evaluation.audit import audit_run
+    from vip5.evaluation.baseline import audit_baseline, evaluate_baseline, write_baseline_card
     from vip5.evaluation.card import write_card
     from vip5.evaluation.evaluate import Settings
     from vip5.evaluation.evaluate import evaluate as score
@@ -55,20 +58,26 @@ def evaluate(
 
     device = "cpu" if int8 and device is None else best_device(device)
     settings = Settings(beams, text_beams, decode, _numbers(cutoffs), users, seed, progress=json_file != "-")
-    opened = Run.load(run, dataset, device, int8)
-    found = score(opened, [p.strip() for p in prompts.split(",") if p.strip()], settings)
+    names = [p.strip() for p in prompts.split(",") if p.strip()]
+    opened: Run | BaselineRun
+    if is_baseline(run):
+        if int8 or decode != "beam":
+            raise UserError("--int8 and --decode are of models, and this is the run of a baseline: leave them out")
+        opened = BaselineRun.load(run, dataset, device)
+        found = evaluate_baseline(opened, names, settings)
+    else:
+        opened = Run.load(run, dataset, device, int8)
+        found = score(opened, names, settings)
     found.save(run)
     notes = Console(stderr=True, highlight=False)
     for reason in found.left_out:
         notes.print(f"left out {reason}", style="yellow")
-    audited = audit_run(opened, users, seed)
-    decoding = {
-        "decode": decode,
-        "beams": beams,
-        "text_beams": text_beams,
-        "history_excluded": decode != "free",
-        "int8": int8,
-    }
+    decoding: dict[str, Any] = {"beams": beams, "history_excluded": decode != "free"}
+    if isinstance(opened, Run):
+        audited = audit_run(opened, users, seed)
+        decoding |= {"decode": decode, "text_beams": text_beams, "int8": int8}
+    else:
+        audited = audit_baseline(opened, users, seed)
     results = Results.record(
         [*found.results, *audited.results(found.results)],
         shlex.join(["vip5", *sys.argv[1:]]),
@@ -76,7 +85,10 @@ def evaluate(
         decoding,
         audited.summary(),
     )
-    write_card(run, opened, results)
+    if isinstance(opened, Run):
+        write_card(run, opened, results)
+    else:
+        write_baseline_card(run, opened, results)
     if json_file == "-":
         print(results.model_dump_json(indent=2))
     else:

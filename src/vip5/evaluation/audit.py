@@ -254,7 +254,7 @@ def _ranked(
     """What each rule ranks: ten next items, and the order of the candidates."""
     histories, lists, k = tested.histories, tested.lists, 10
     above, near = IdPlusOne(codes), IdGap(codes, seed)
-    popular, again = Popularity.fit(dataset, seed), LastAgain(dataset.n_items)
+    popular, again = Popularity.fit(dataset, seed=seed), LastAgain(dataset.n_items)
     neighbours = ItemKNN.fit(dataset, seed=seed)
     fresh = code_items("sequential", dataset).words
     next_items = {
@@ -271,7 +271,7 @@ def _ranked(
     orders = {
         ID: above.rank_candidates(lists, histories),
         GAP: near.rank_candidates(lists, histories),
-        POPULARITY: popular.rank_candidates(lists),
+        POPULARITY: popular.rank_candidates(lists, histories),
         AGAIN: again.rank_candidates(lists, histories),
         KNN: neighbours.rank_candidates(lists, histories),
         SELDOM: seldom.rank_candidates(lists, tested.targets),

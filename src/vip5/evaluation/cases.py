@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from vip5.baselines.run import read_about
 from vip5.errors import UserError
 from vip5.evaluation.ranking import ABSENT, ranking_metrics
 from vip5.evaluation.stored import load_ranks, load_sentences
 from vip5.evaluation.text import ORDER, TextScores, corpus_bleu
-from vip5.training.start import RUN_FILE, read_run
+from vip5.training.start import RUN_FILE
 
 TEXT_METRICS = ("BLEU-4", "ROUGE-L")
 
@@ -31,17 +32,19 @@ class Evaluated:
     def load(cls, folder: Path) -> "Evaluated":
         if not (folder / RUN_FILE).is_file():
             raise UserError(f"{folder} is not a finished run (it has no {RUN_FILE}): give the folder of a trained run")
-        return cls(folder, read_run(folder), load_ranks(folder), load_sentences(folder))
+        return cls(folder, read_about(folder), load_ranks(folder), load_sentences(folder))
 
     @property
     def settings(self) -> str:
         """All that makes it what it is but the seed."""
         config = {key: value for key, value in self.about["config"].items() if key != "seed"}
-        return json.dumps([config, self.about["features"], self.about["extra_prompts"]], sort_keys=True)
+        beside = [self.about.get(key) for key in ("baseline", "features", "extra_prompts")]
+        return json.dumps([config, *beside], sort_keys=True)
 
     @property
     def protocol(self) -> str:
-        names = (self.about["dataset"]["protocol"], self.about["config"]["codes"]["scheme"])
+        codes = self.about["config"].get("codes", {})  # a baseline has none
+        names = (self.about["dataset"]["protocol"], codes.get("scheme"))
         return "paper" if "paper" in names else "clean"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from vip5.baselines.popularity import Popularity
+from vip5.baselines.run import BaselineRun
 from vip5.errors import UserError
 from vip5.evaluation.explanations import Told, explanation_results, held_out_explanations, tell
 from vip5.evaluation.held_out import HeldOut
@@ -51,7 +52,7 @@ class Settings:
 class Evaluation:
     """The numbers of one run, and what they were computed from, case by case, for paired comparisons."""
 
-    run: Run
+    run: Run | BaselineRun
     results: list[Result] = field(default_factory=list)
     ranked: dict[str, tuple[HeldOut, Ranked]] = field(default_factory=dict)  # by prompt
     told: dict[str, Told] = field(default_factory=dict)  # by prompt
@@ -96,9 +97,9 @@ def evaluate(
             raise UserError(f"unknown prompt {name}: there are {', '.join(run.prompts)}")
         prompt = run.prompts[name]
         if prompt.task in ("next", "choice"):
-            _rank(prompt, settings, label, evaluation)
+            _rank(run, prompt, settings, label, evaluation)
         elif prompt.task == "explain" and prompt.target == "{explanation}":
-            _explain(prompt, settings, label, evaluation)
+            _explain(run, prompt, settings, label, evaluation)
         else:
             raise UserError(f"prompt {name} is not evaluated: it must ask for an item, or for an explanation alone")
     return evaluation
@@ -119,8 +120,8 @@ def validation_score(run: Run, users: int, beams: int = 20) -> dict[str, float]:
     return {f"{name} NDCG@10": float(metrics["NDCG@10"].mean()), f"{name} HR@10": float(metrics["HR@10"].mean())}
 
 
-def _rank(prompt: Prompt, settings: Settings, label: str, evaluation: Evaluation) -> None:
-    run, held = evaluation.run, HeldOut.of(evaluation.run.dataset, "test", settings.users)
+def _rank(run: Run, prompt: Prompt, settings: Settings, label: str, evaluation: Evaluation) -> None:
+    held = HeldOut.of(run.dataset, "test", settings.users)
     if not len(held):
         evaluation.left_out.append(f"{prompt.id}: no user has both a training and a test part")
         return
@@ -155,12 +156,11 @@ def _choice(
     search = write_choice if settings.decode == "free" else choose
     found = [search(run, name, held.users, shown, beams, settings.progress) for shown in lists]
     own = Ranked.of([ranking.items for ranking in found], held.targets, [ranking.scores for ranking in found])
-    popular = [popularity.rank_candidates(shown) for shown in lists]
+    popular = [popularity.rank_candidates(shown, held.histories) for shown in lists]
     return f"one of {width}", own, Ranked.of(popular, held.targets)
 
 
-def _explain(prompt: Prompt, settings: Settings, label: str, evaluation: Evaluation) -> None:
-    run = evaluation.run
+def _explain(run: Run, prompt: Prompt, settings: Settings, label: str, evaluation: Evaluation) -> None:
     samples = held_out_explanations(run, prompt)
     if settings.users is not None and settings.users < len(samples):
         samples = samples.take(np.unique(np.linspace(0, len(samples) - 1, settings.users).astype(int)))

@@ -121,14 +121,7 @@ def load_config(preset: str = "nano", file: str | Path | None = None, overrides:
         except tomllib.TOMLDecodeError as error:
             raise UserError(f"{file} is not valid TOML: {error}") from None
         place = str(file)
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not all(key.split(".")):
-            raise UserError(f"'{override}' is not an override: write key=value, as in optim.lr=3e-4")
-        value: Any = _value(text)
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        _merge(values, value)
+    _merge(values, read_overrides(overrides))
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
@@ -138,6 +131,20 @@ def load_config(preset: str = "nano", file: str | Path | None = None, overrides:
         if first["type"] == "extra_forbidden":
             message = f"no such setting; there {'are' if '.' in key else 'is'} {_siblings(key)}"
         raise UserError(f"configuration ({place} and overrides): {key}: {message}") from None
+
+
+def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Nested values from `a.b=value` words; UserError where one is none."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not all(key.split(".")):
+            raise UserError(f"'{override}' is not an override: write key=value, as in optim.lr=3e-4")
+        value: Any = _value(text)
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        _merge(values, value)
+    return values
 
 
 def _value(text: str) -> Any:

@@ -26,6 +26,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     """What `run.json` says of a run; UserError where it is not whole."""
     try:
         about = json.loads((folder / RUN_FILE).read_text("utf-8"))
+        if "baseline" in about:
+            raise UserError(f"{folder} is the run of a baseline, {about['baseline']}: give that of a trained model")
         RunConfig.model_validate(about["config"])
         return about
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,0 +1,164 @@
+"""What every system that a model is compared with can do: be fitted, score, rank, be saved and opened again."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+
+from vip5.data import Dataset, Ragged
+from vip5.errors import UserError
+
+_SCORES = 6_000_000  # at once: what a few buffers of a block of users may take
+
+
+class Settings(BaseModel):
+    """What decides, with a data set, what a system becomes. A system with more settings adds fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0  # of everything random, the order of equally good items too
+
+
+class Baseline(ABC):
+    """A fitted system. It is made by `fit` from a data set, or by `of` from what it saved as `tensors`.
+
+    It is asked for n users: `histories` are what they bought, oldest first, `users` their rows in the data set that the
+    system was fitted on, -1 (or no `users` at all) for people it does not know. What it can do:
+
+    cold_users    people it was not fitted on are scored by their history, as those it knows: `users` is not read
+    cold_items    items that nobody bought in training are told apart
+    photos, text  are read
+
+    A system defines `_fit`, `of`, `tensors` and `scores`.
+    """
+
+    name: ClassVar[str]  # as in `vip5 baseline NAME`
+    source: ClassVar[str]
+    settings_type: ClassVar[type[Settings]] = Settings
+    cold_users: ClassVar[bool] = False
+    cold_items: ClassVar[bool] = False
+    photos: ClassVar[bool] = False
+    text: ClassVar[bool] = False
+    least: ClassVar[float] = -np.inf  # items that score no higher are not recommended
+
+    settings: Any  # of settings_type
+
+    def __init__(self, settings: Settings, n_users: int, n_items: int) -> None:
+        self.settings, self.n_users, self.n_items = settings, n_users, n_items
+
+    @classmethod
+    def fit(
+        cls, dataset: Dataset, folder: Path | None = None, device: str = "cpu", quiet: bool = True, **settings: Any
+    ) -> Self:
+        """Fit on the training part; validation items alone decide when to stop, and test items nothing.
+
+        A system that is trained in epochs keeps its state in `folder`, goes on from one that is there, works on
+        `device`, and shows a bar unless `quiet`. `settings` are those of `settings_type`.
+
+        Raises: UserError for settings that do not exist or are out of range.
+        """
+        return cls._fit(dataset, cls.check(settings), folder, device, quiet)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What its fitting has to tell: epochs, the validation's score."""
+        return {}
+
+    @classmethod
+    @abstractmethod
+    def _fit(cls, dataset: Dataset, settings: Any, folder: Path | None, device: str, quiet: bool) -> Self:
+        """`fit`, with settings that were checked."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, settings: Any, n_users: int, n_items: int, tensors: Mapping[str, Tensor], device: str = "cpu") -> Self:
+        """The system that had these `tensors`."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """All that was fitted, on the CPU."""
+
+    @abstractmethod
+    def scores(self, histories: Ragged, users: np.ndarray | None = None) -> np.ndarray:
+        """float32 [n, n_items]: higher is better, the items of the history among them."""
+
+    def scores_of(self, candidates: np.ndarray, histories: Ragged, users: np.ndarray | None = None) -> np.ndarray:
+        """float32 [n, C]: the scores of each user's candidates, int [n, C]."""
+        found = np.empty(candidates.shape, dtype=np.float32)
+        for rows in self._blocks(histories):
+            scores = self.scores(histories.take(rows), None if users is None else users[rows])
+            found[rows] = np.take_along_axis(scores, candidates[rows], axis=1)
+        return found
+
+    def rank(self, histories: Ragged, k: int, users: np.ndarray | None = None) -> np.ndarray:
+        """The k best items outside each user's history: int32 [n, k], best first, -1 where they run out.
+
+        Equally good items stand in an order drawn once by the seed, the same for all users: neither for nor against
+        the system, in expectation, and free of what the numbering of items may give away.
+        """
+        ranked = np.full((len(histories), k), -1, dtype=np.int32)
+        for rows in self._blocks(histories):
+            part = histories.take(rows)
+            scores = self.scores(part, None if users is None else users[rows])
+            scores[part.rows, part.values] = -np.inf
+            ranked[rows] = self._best(scores, k)
+        return ranked
+
+    def rank_candidates(self, candidates: np.ndarray, histories: Ragged, users: np.ndarray | None = None) -> np.ndarray:
+        """Each row of item indices [n, C] with the best first; ties as in `rank`."""
+        scores = self.scores_of(candidates, histories, users)
+        order = np.lexsort((self.place[candidates], -scores), axis=1)
+        return np.take_along_axis(candidates, order, axis=1)
+
+    @cached_property
+    def drawn(self) -> np.ndarray:
+        """int32 [n_items]: all items in the order that breaks ties."""
+        return np.random.default_rng(self.settings.seed).permutation(self.n_items).astype(np.int32)
+
+    @cached_property
+    def place(self) -> np.ndarray:
+        """int64 [n_items]: where each item stands in `drawn`."""
+        return np.argsort(self.drawn)
+
+    def _blocks(self, histories: Ragged) -> Iterator[np.ndarray]:
+        """The rows in parts whose scores fit, those of like length together."""
+        order = np.argsort(histories.lengths, kind="stable")
+        at_once = max(1, _SCORES // self.n_items)
+        return (order[start : start + at_once] for start in range(0, len(order), at_once))
+
+    def _best(self, scores: np.ndarray, k: int) -> np.ndarray:
+        """int32 [n, k]: the best items of rows of scores [n, n_items]."""
+        k_there = min(k, self.n_items)
+        kth = torch.topk(torch.from_numpy(scores), k_there).values[:, -1:].numpy()
+        row, item = np.nonzero((scores >= kth) & (scores > self.least))  # k, and what is as good as the last of them
+        order = np.lexsort((self.place[item], -scores[row, item], row))
+        row, item = row[order], item[order]
+        number = np.arange(len(row)) - np.searchsorted(row, row)
+        best = np.full((len(scores), k), -1, dtype=np.int32)
+        inside = number < k
+        best[row[inside], number[inside]] = item[inside]
+        return best
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> Any:
+        """Settings of `settings_type`; UserError where one is unknown or out of range."""
+        try:
+            return cls.settings_type.model_validate(settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            message = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "extra_forbidden":
+                message = f"no such setting; there are {', '.join(cls.settings_type.model_fields)}"
+            raise UserError(f"settings of {cls.name}{f': {key}' if key else ''}: {message}") from None
+
+
+def users_or_nobody(users: np.ndarray | None, n: int) -> np.ndarray:
+    """int64 [n]: the users, -1 where they are not known."""
+    return np.full(n, -1) if users is None else np.asarray(users, dtype=np.int64)

@@ -1,0 +1,96 @@
+"""A baseline's run against the held-out part, as a model's is: the same users, lists, metrics, intervals and files.
+
+A baseline reads no prompt: its answer to a task stands under each prompt of that task, so that it can be compared with
+what models answered to it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vip5.baselines.popularity import Popularity
+from vip5.baselines.run import BaselineRun
+from vip5.errors import UserError
+from vip5.evaluation.audit import Audit, audit, codes_of
+from vip5.evaluation.card import CARD
+from vip5.evaluation.evaluate import PROMPTS, Evaluation, Settings
+from vip5.evaluation.held_out import HeldOut
+from vip5.evaluation.results import Result, Results, write_whole
+from vip5.evaluation.scores import Ranked, ranking_results
+from vip5.evaluation.tables import BADGES, audit_lines, markdown
+from vip5.prompts import load_prompts
+
+CODES = "sequential"  # a baseline has no item codes; the rules of the audit are tried on these
+
+
+def evaluate_baseline(
+    run: BaselineRun, prompts: Sequence[str] = PROMPTS, settings: Settings | None = None
+) -> Evaluation:
+    """Score the test part, as `evaluate` does; a next item's list has `beams` places, candidates are ranked whole."""
+    settings = settings or Settings()
+    evaluation, known = Evaluation(run), load_prompts()
+    found: dict[str, tuple[HeldOut, Ranked, list[Result]]] = {}  # by task
+    for name in dict.fromkeys(prompts):
+        if name not in known:
+            raise UserError(f"unknown prompt {name}: there are {', '.join(known)}")
+        task = known[name].task
+        if task not in ("next", "choice"):
+            evaluation.left_out.append(f"{name}: {run.system.name} ranks items and writes no sentences")
+            continue
+        if task not in found:
+            held = HeldOut.of(run.dataset, "test", settings.users)
+            if not len(held):
+                evaluation.left_out.append(f"{name}: no user has both a training and a test part")
+                continue
+            found[task] = _ranked(run, task, held, settings)
+        held, ranked, results = found[task]
+        evaluation.ranked[name] = held, ranked
+        evaluation.results += [result.model_copy(update={"prompt": name}) for result in results]
+    return evaluation
+
+
+def audit_baseline(run: BaselineRun, users: int | None = None, seed: int = 0) -> Audit:
+    """The data set of a run."""
+    words, refit = codes_of(CODES, run.dataset)
+    return audit(run.dataset, words, refit, name=CODES, users=users, seed=seed)
+
+
+def write_baseline_card(folder: Path, run: BaselineRun, results: Results) -> None:
+    """Write RUN/README.md, in place of an earlier evaluation's; whole or not at all."""
+    data, system = run.dataset, run.system
+    facts = [
+        ("system", f"{system.name}: {system.source}"),
+        ("data", f"{data.manifest.name}, {data.n_users:,} users, {data.n_items:,} items, `{data.hash[:12]}`"),
+        ("protocol", BADGES[data.manifest.protocol]),
+        ("split", data.manifest.split),
+        ("numbers fitted", f"{sum(tensor.numel() for tensor in system.tensors().values()):,}"),
+        *((name, str(value)) for name, value in system.settings.model_dump().items()),
+    ]
+    lines = ["# A baseline's run", "", "| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in facts), ""]
+    lines += ["## Audit", "", *audit_lines(results.audit), "", "## Results", ""]
+    write_whole(folder / CARD, "\n".join(lines) + "\n" + markdown(results))
+
+
+def _ranked(run: BaselineRun, task: str, held: HeldOut, settings: Settings) -> tuple[HeldOut, Ranked, list[Result]]:
+    system, popularity, k = run.system, Popularity.fit(run.dataset), max(settings.cutoffs)
+    if task == "next":
+        task = "next item"
+        lists = [system.rank(held.histories, min(settings.beams, run.dataset.n_items), held.users)]
+        popular = [popularity.rank(held.histories, k)]
+    else:
+        numbers = range(len(run.dataset.candidates))
+        shown = [HeldOut.of(run.dataset, "test", settings.users, number).lists for number in numbers]
+        task = f"one of {shown[0].shape[1]}"
+        lists = [system.rank_candidates(part, held.histories, held.users) for part in shown]
+        popular = [popularity.rank_candidates(part, held.histories) for part in shown]
+    about = {
+        "dataset": run.dataset.manifest.name,
+        "data_hash": run.dataset.hash,
+        "protocol": run.dataset.manifest.protocol,
+        "split": "test",
+        "model": system.name,
+        "seed": system.settings.seed,
+        "task": task,
+        "prompt": "",  # each prompt's in its turn
+    }
+    ranked, other = Ranked.of(lists, held.targets), Ranked.of(popular, held.targets)
+    return held, ranked, ranking_results(ranked, other, held, popularity.counts, about, settings.cutoffs, settings.seed)

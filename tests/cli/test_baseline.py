@@ -1,0 +1,56 @@
+"""`vip5 baseline`, and its run in `vip5 evaluate` and `vip5 compare`."""
+
+import json
+
+import numpy as np
+import pytest
+
+from vip5.baselines.popularity import Popularity
+from vip5.evaluation.held_out import HeldOut
+from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
+
+
+@pytest.fixture
+def runs(vip5, tiny_data, tmp_path):
+    """Two baselines, fitted and evaluated."""
+    for name in ("popularity", "item-knn"):
+        assert vip5("baseline", name, tiny_data.path, "--out", tmp_path / name)[0] == 0
+        assert vip5("evaluate", tmp_path / name, "--beams", 10, "--json", tmp_path / f"{name}.json")[0] == 0
+    return tmp_path
+
+
+def test_a_baseline_is_evaluated_and_compared_like_a_model(vip5, tiny_data, tiny_run, runs):
+    results = json.loads((runs / "popularity.json").read_text())
+    held = HeldOut.of(tiny_data)
+    ranked = Popularity.fit(tiny_data).rank(held.histories, 10)
+    expected = ranking_metrics(ranks_in_list(ranked, held.targets), (10,))["NDCG@10"].mean()
+    by = {(r["prompt"], r["metric"], r["group"], r["kind"]): r for r in results["results"]}
+    for prompt in ("A-3", "A-9"):
+        found = by[prompt, "NDCG@10", "all", "model"]
+        assert found["value"] == pytest.approx(expected) and found["difference"] == 0 and found["seed"] == 0
+    candidates = ranking_metrics(
+        ranks_in_list(Popularity.fit(tiny_data).rank_candidates(held.lists), held.targets), (5,)
+    )
+    assert by["B-5", "HR@5", "all", "model"]["value"] == pytest.approx(candidates["HR@5"].mean())
+    assert results["audit"]["verdict"] == "clean" and "item-knn: Sarwar" in (runs / "item-knn/README.md").read_text()
+
+    assert vip5("evaluate", tiny_run, "--beams", 10, "--prompts", "A-3,B-5")[0] == 0
+    code, out, _ = vip5("compare", runs / "popularity", runs / "item-knn", tiny_run, "--metrics", "HR@5", "--json")
+    rows = {(row["prompt"], row["system"]): row for row in json.loads(out)["rows"]}
+    assert code == 0 and {prompt for prompt, _ in rows} == {"A-3", "B-5"}
+    knn = json.loads((runs / "item-knn.json").read_text())["results"]
+    value = next(r["value"] for r in knn if (r["prompt"], r["metric"], r["group"]) == ("A-3", "HR@5", "all"))
+    assert rows["A-3", "item-knn"]["value"]["value"] == pytest.approx(value) and np.isfinite(value)
+
+
+def test_what_is_refused(vip5, tiny_data, runs):
+    for words, message in (
+        (("baseline", "nothing", tiny_data.path, "-o", runs / "x"), "there are popularity, item-knn"),
+        (("baseline", "item-knn", tiny_data.path, "-o", runs / "x", "recent=0"), "settings of item-knn: recent"),
+        (("baseline", "popularity", tiny_data.path, "-o", runs / "popularity"), "holds a finished run"),
+        (("evaluate", runs / "popularity", "--decode", "exact"), "are of models"),
+        (("evaluate", runs / "popularity", "--prompts", "Z-1"), "unknown prompt Z-1"),
+        (("recommend", runs / "popularity", "--user", tiny_data.users["user"][0]), "is the run of a baseline"),
+    ):
+        code, _, err = vip5(*words)
+        assert code == 2 and message in " ".join(err.split())
