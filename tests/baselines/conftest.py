@@ -1,11 +1,15 @@
-"""A tiny shop whose right answers are known by eye."""
+"""A tiny shop whose right answers are known by eye: all on one shelf look alike, and nobody buys a8 and b8."""
 
+import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from vip5.data import Dataset, prepare
+from vip5.features.encode import encode
+from vip5.features.encoders import load_encoder
 
-SHELF = 8  # items on each of two shelves, a0 … a7 and b0 … b7
+SHELF = 8  # items on each of two shelves that are bought, a0 … a7 and b0 … b7
 USERS = {"a": 48, "b": 32}
 
 
@@ -27,7 +31,19 @@ def make_tiny(tmp_path_factory):
                 items[-1] = (last or {}).get(user, items[-1])
                 rows += [(user, item, time) for time, item in enumerate(items)]
         pl.DataFrame(rows, ["user", "item", "timestamp"], orient="row").write_parquet(folder / "bought.parquet")
-        return prepare(folder / "dataset", interactions=folder / "bought.parquet")
+        items = [f"{shelf}{number}" for shelf in "ab" for number in range(SHELF + 1)]
+        names = {"item": items, "image": [f"{item}.png" for item in items]}
+        pl.DataFrame(names).write_parquet(folder / "items.parquet")
+        rng = np.random.default_rng(0)
+        (folder / "photos").mkdir()
+        for item in items:
+            colour = np.array([220, 40, 40] if item[0] == "a" else [40, 40, 220])
+            pixels = (colour + rng.integers(-30, 30, (16, 16, 3))).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "photos" / f"{item}.png")
+        tables = {"interactions": folder / "bought.parquet", "items": folder / "items.parquet"}
+        dataset = prepare(folder / "dataset", **tables, images=folder / "photos")
+        encode(dataset, load_encoder("basic"))
+        return dataset
 
     return make
 

@@ -46,6 +46,7 @@ def test_a_baseline_is_evaluated_and_compared_like_a_model(vip5, tiny_data, tiny
 def test_what_is_refused(vip5, tiny_data, runs):
     for words, message in (
         (("baseline", "nothing", tiny_data.path, "-o", runs / "x"), "there are popularity, item-knn"),
+        (("baseline", "sasrec", tiny_data.path, "-o", runs / "x", "losss=ce"), "losss: no such setting"),
         (("baseline", "item-knn", tiny_data.path, "-o", runs / "x", "recent=0"), "settings of item-knn: recent"),
         (("baseline", "popularity", tiny_data.path, "-o", runs / "popularity"), "holds a finished run"),
         (("evaluate", runs / "popularity", "--decode", "exact"), "are of models"),
@@ -54,3 +55,11 @@ def test_what_is_refused(vip5, tiny_data, runs):
     ):
         code, _, err = vip5(*words)
         assert code == 2 and message in " ".join(err.split())
+
+
+def test_a_learned_one(vip5, tiny_data, tmp_path):
+    code, out, _ = vip5("baseline", "sasrec", tiny_data.path, "-o", tmp_path / "run", "epochs=2", "--seed", 3, "--json")
+    told = json.loads(out)
+    assert code == 0 and told["epochs"] == 2 and told["seed"] == 3 and told["loss"] == "sampled"
+    code, out, err = vip5("evaluate", tmp_path / "run", "--prompts", "A-3,C-3", "--users", 20)
+    assert code == 0 and "sasrec" in out and "writes no sentences" in " ".join(err.split())

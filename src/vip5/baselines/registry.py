@@ -1,11 +1,17 @@
 """All systems by name."""
 
 from vip5.baselines.base import Baseline
+from vip5.baselines.bpr import BPRMF
+from vip5.baselines.bpr_mlp import BPRMLP
+from vip5.baselines.hgn import HGN
 from vip5.baselines.item_knn import ItemKNN
 from vip5.baselines.popularity import Popularity
+from vip5.baselines.sasrec import SASRec
+from vip5.baselines.vbpr import VBPR
 from vip5.errors import UserError
 
-BASELINES: dict[str, type[Baseline]] = {system.name: system for system in (Popularity, ItemKNN)}
+_SYSTEMS: tuple[type[Baseline], ...] = (Popularity, ItemKNN, BPRMF, BPRMLP, VBPR, HGN, SASRec)
+BASELINES = {system.name: system for system in _SYSTEMS}
 
 
 def baseline(name: str) -> type[Baseline]:

@@ -1,0 +1,75 @@
+"""Training in epochs: goes on exactly, ends with the best epoch, draws what it should."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vip5.baselines import learned
+from vip5.baselines.learned import Bought
+from vip5.baselines.run import fit_run
+from vip5.baselines.sasrec import SASRec
+from vip5.data import Ragged
+from vip5.errors import UserError
+
+SETTINGS = {"dim": 8, "epochs": 6, "batch_size": 16, "lr": 1e-2, "patience": 6}
+
+
+def fit(data, folder, **settings):
+    return fit_run("sasrec", data, folder, SETTINGS | settings, "", quiet=True)
+
+
+def test_a_stopped_training_goes_on_exactly(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(learned, "_SAVE_SECONDS", -1.0)
+    whole = fit(tiny, tmp_path / "whole").system.tensors()
+    batches, count = SASRec.batches, iter(range(100))
+
+    def stopped(self, dataset):
+        for loss in batches(self, dataset):
+            if next(count) == 13:  # within the third epoch of five batches
+                raise KeyboardInterrupt
+            yield loss
+
+    monkeypatch.setattr(SASRec, "batches", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny, tmp_path / "run")
+    assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 2
+    with pytest.raises(UserError, match="unfinished run of other settings or data"):
+        fit(tiny, tmp_path / "run", lr=2e-2)
+    monkeypatch.setattr(SASRec, "batches", batches)
+    gone_on = fit(tiny, tmp_path / "run").system.tensors()
+    assert all(torch.equal(gone_on[name], tensor) for name, tensor in whole.items())
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_it_stops_early_and_ends_with_the_best_epoch(tiny, tmp_path):
+    run = fit(tiny, tmp_path / "run", epochs=100, patience=3)
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    ndcg = [line["validation/NDCG@10"] for line in lines]
+    assert len(lines) < 100 and len(lines) == int(np.argmax(ndcg)) + 1 + 3
+    assert run.system.summary["best_epoch"] == int(np.argmax(ndcg)) + 1
+    histories, targets = tiny.history("validation"), tiny.targets("validation")
+    ranked = run.system.rank(histories, 10).tolist()  # scores of real numbers: no ties
+    places = [row.index(target) if target in row else None for row, target in zip(ranked, targets, strict=True)]
+    again = np.mean([0.0 if place is None else 1 / np.log2(place + 2) for place in places])
+    assert again == pytest.approx(max(ndcg), abs=1e-6)
+
+
+def test_a_loss_that_is_no_number_is_said(tiny):
+    with pytest.raises(UserError, match="give a lower lr"):
+        SASRec.fit(tiny, **SETTINGS | {"lr": 1e38})
+
+
+def test_what_is_drawn_is_not_ones_own():
+    bought = Bought(Ragged.from_lists([[0, 1, 2, 3, 3], [], [9]]), 10)
+    torch.manual_seed(0)
+    users = torch.tensor([0, 1, 2]).repeat_interleave(5000)
+    drawn = bought.outside(users).view(3, 5000)
+    for row, n in zip(drawn, (6, 10, 9), strict=True):
+        counts = np.bincount(row.numpy(), minlength=10)
+        assert (counts > 0).sum() == n and counts.max() < 1.3 * 5000 / n
+    assert drawn[0].min() == 4 and drawn[2].max() == 8
+    sold = Bought(Ragged.from_lists([[0, 1, 2, 3, 3], [], [9]]), 10, by_anybody=True).outside(users).view(3, 5000)
+    assert [set(row.tolist()) for row in sold] == [{9}, {0, 1, 2, 3, 9}, {0, 1, 2, 3}]
