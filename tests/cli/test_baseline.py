@@ -1,6 +1,7 @@
 """`vip5 baseline`, and its run in `vip5 evaluate` and `vip5 compare`."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -34,8 +35,9 @@ def test_a_baseline_is_evaluated_and_compared_like_a_model(vip5, tiny_data, tiny
     assert by["B-5", "HR@5", "all", "model"]["value"] == pytest.approx(candidates["HR@5"].mean())
     assert results["audit"]["verdict"] == "clean" and "item-knn: Sarwar" in (runs / "item-knn/README.md").read_text()
 
-    assert vip5("evaluate", tiny_run, "--beams", 10, "--prompts", "A-3,B-5")[0] == 0
-    code, out, _ = vip5("compare", runs / "popularity", runs / "item-knn", tiny_run, "--metrics", "HR@5", "--json")
+    model = shutil.copytree(tiny_run, runs / "model")
+    assert vip5("evaluate", model, "--beams", 10, "--prompts", "A-3,B-5")[0] == 0
+    code, out, _ = vip5("compare", runs / "popularity", runs / "item-knn", model, "--metrics", "HR@5", "--json")
     rows = {(row["prompt"], row["system"]): row for row in json.loads(out)["rows"]}
     assert code == 0 and {prompt for prompt, _ in rows} == {"A-3", "B-5"}
     knn = json.loads((runs / "item-knn.json").read_text())["results"]

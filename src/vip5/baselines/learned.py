@@ -6,6 +6,7 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -198,16 +199,25 @@ class _State:
             }
 
 
+@contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Numbers so small are 0 inside: moments of rows that are seldom touched fall there, where a CPU is slow."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool) -> dict[str, Any]:
     """Train until `patience` epochs were no better, and end with the best epoch's weights.
 
     Each epoch draws from a generator of its own, so that a training that was stopped goes on exactly.
     """
-    torch.set_flush_denormal(True)  # moments of rows that are seldom touched fall there, where a CPU is slow
     state, held = _State(system, dataset, folder), _Validation.of(dataset, system.settings.validate_users)
     columns = TextColumn(system.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}")
     shown = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet)
-    with shown, torch.random.fork_rng():
+    with shown, torch.random.fork_rng(), _without_denormals():
         bar = shown.add_task("", total=system.settings.epochs, completed=len(state.lines), said="")
         while not state.ended:
             started = time.perf_counter()
