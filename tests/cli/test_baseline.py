@@ -62,6 +62,8 @@ def test_what_is_refused(vip5, tiny_data, runs):
 def test_a_learned_one(vip5, tiny_data, tmp_path):
     code, out, _ = vip5("baseline", "sasrec", tiny_data.path, "-o", tmp_path / "run", "epochs=2", "--seed", 3, "--json")
     told = json.loads(out)
-    assert code == 0 and told["epochs"] == 2 and told["seed"] == 3 and told["loss"] == "sampled"
+    assert (
+        code == 0 and told["epochs"] == told["epochs_trained"] == 2 and told["seed"] == 3 and told["loss"] == "sampled"
+    )
     code, out, err = vip5("evaluate", tmp_path / "run", "--prompts", "A-3,C-3", "--users", 20)
     assert code == 0 and "sasrec" in out and "writes no sentences" in " ".join(err.split())

@@ -19,14 +19,7 @@ from vip5.evaluation.predict import next_items
 from vip5.training import Run, best_device, load_config, loop, metrics, state, train
 from vip5.training.config import OptimPart
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums in the same order as in the processes that the tests start."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def lines(folder: Path) -> list[dict]:

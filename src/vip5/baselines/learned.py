@@ -241,7 +241,7 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool) 
     system.module.load_state_dict(state.best)
     seconds = [line["seconds"] for line in state.lines]
     return {
-        "epochs": len(state.lines),
+        "epochs_trained": len(state.lines),
         "best_epoch": state.best_epoch,
         "best_validation_NDCG@10": state.best_score,
         "seconds_to_best": round(sum(seconds[: state.best_epoch]), 1),

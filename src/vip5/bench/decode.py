@@ -31,7 +31,7 @@ from vip5.training import Run
 NEXT, CHOICE, BEAMS, TOP = "A-3", "B-5", 20, 10
 FREE_LENGTH = 6  # tokens of a free search, about as many as an item's code has
 FREE_ROWS = 16  # prompts at once in a free search
-PEER_ROWS = {"cpu": 8, "cuda": 64}  # prompts at once for transformers' generate: on a CPU it is slower with more
+PEER_ROWS, PEER_ROWS_GPU = 8, 64  # prompts at once for transformers' generate: on a CPU it is slower with more
 
 
 def bench(
@@ -116,6 +116,10 @@ def _spread(dataset: Dataset, users: int) -> np.ndarray:
     return tested[np.linspace(0, len(tested) - 1, min(users, len(tested))).astype(int)]
 
 
+def _peer_rows(run: Run) -> int:
+    return PEER_ROWS if run.device.type == "cpu" else PEER_ROWS_GPU
+
+
 class _Asked:
     """Some users, and the questions about them put to us and to transformers."""
 
@@ -139,7 +143,7 @@ class _Asked:
         """Prompts as the peers read them: a few at once, of like length."""
         compiler = self.run.compiler([prompt])
         order = np.argsort(-compiler.input_lengths(samples), kind="stable")
-        at_once = PEER_ROWS[self.run.device.type]
+        at_once = _peer_rows(self.run)
         parts = [order[start : start + at_once] for start in range(0, len(order), at_once)]
         return [(rows, self.run.batch(compiler, samples.take(rows)).to(self.run.device)) for rows in parts]
 
@@ -261,5 +265,5 @@ def _sizes(run: Run, asked: _Asked, few: _Asked, size: str, scheme: str) -> dict
         "users, one of 100": len(few.users),
         "prompt tokens, median": int(median(lengths)),
         "prompt tokens, most": int(lengths.max()),
-        "prompts at once, transformers": PEER_ROWS[run.device.type],
+        "prompts at once, transformers": _peer_rows(run),
     }
