@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, Self
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from vip5.errors import UserError
 from vip5.evaluation.results import Machine, write_whole
 
 OURS = "vip5"
@@ -132,9 +134,16 @@ def peak_memory(load: Callable[..., Callable[[], object]], *args: Any) -> dict[s
 
 
 def alone(load: Callable[..., Callable[[], object]], *args: Any) -> tuple[float, dict[str, float]]:
-    """Seconds of `load(*args)()` in a process of its own, the loading not counted, and its memory as `peak_memory`."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(_alone, torch.get_num_threads(), load, args).result()
+    """Seconds of `load(*args)()` in a process of its own, the loading not counted, and its memory as `peak_memory`.
+
+    Raises: UserError where the process is killed, as the kernel does when memory runs out.
+    """
+    try:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            return process.submit(_alone, torch.get_num_threads(), load, args).result()
+    except BrokenProcessPool:
+        remedy = "give smaller sizes, or --quick"
+        raise UserError(f"a measuring process was killed, most likely for want of memory: {remedy}") from None
 
 
 def _alone(
