@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vip5.baselines.base import Baseline
+from vip5.baselines.base import Ranker
 from vip5.baselines.registry import BASELINES
 from vip5.baselines.run import BaselineRun, fit_run
 from vip5.data import Ragged
@@ -33,9 +33,9 @@ every_system = pytest.mark.parametrize("name", BASELINES)
 @pytest.fixture(scope="module")
 def fitted(tiny):
     """Each system, fitted once."""
-    made: dict[str, Baseline] = {}
+    made: dict[str, Ranker] = {}
 
-    def get(name: str) -> Baseline:
+    def get(name: str) -> Ranker:
         if name not in made:
             made[name] = BASELINES[name].fit(tiny, **SETTINGS[name])
         return made[name]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import polars as pl
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
@@ -28,14 +29,13 @@ class Settings(BaseModel):
 class Baseline(ABC):
     """A fitted system. It is made by `fit` from a data set, or by `of` from what it saved as `tensors`.
 
-    It is asked for n users: `histories` are what they bought, oldest first, `users` their rows in the data set that the
-    system was fitted on, -1 (or no `users` at all) for people it does not know. What it can do:
+    What it can do is said by its kind, `Ranker` or `Writer`, and by flags:
 
-    cold_users    people it was not fitted on are scored by their history, as those it knows: `users` is not read
-    cold_items    items that nobody bought in training are told apart
+    cold_users    people it was not fitted on are answered as those it knows: who asks is not read
+    cold_items    items that nobody had in training are told apart
     photos, text  are read
 
-    A system defines `_fit`, `of`, `tensors` and `scores`.
+    A system defines `_fit`, `of` and `tensors`, and what its kind asks for.
     """
 
     name: ClassVar[str]  # as in `vip5 baseline NAME`
@@ -45,7 +45,6 @@ class Baseline(ABC):
     cold_items: ClassVar[bool] = False
     photos: ClassVar[bool] = False
     text: ClassVar[bool] = False
-    least: ClassVar[float] = -np.inf  # items that score no higher are not recommended
 
     settings: Any  # of settings_type
 
@@ -83,6 +82,29 @@ class Baseline(ABC):
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """All that was fitted, on the CPU."""
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> Any:
+        """Settings of `settings_type`; UserError where one is unknown or out of range."""
+        try:
+            return cls.settings_type.model_validate(settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            message = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "extra_forbidden":
+                message = f"no such setting; there are {', '.join(cls.settings_type.model_fields)}"
+            raise UserError(f"settings of {cls.name}{f': {key}' if key else ''}: {message}") from None
+
+
+class Ranker(Baseline):
+    """A system that orders items, the whole catalogue or given candidates. It defines `scores`.
+
+    It is asked for n users: `histories` are what they bought, oldest first, `users` their rows in the data set that the
+    system was fitted on, -1 (or no `users` at all) for people it does not know.
+    """
+
+    least: ClassVar[float] = -np.inf  # items that score no higher are not recommended
 
     @abstractmethod
     def scores(self, histories: Ragged, users: np.ndarray | None = None) -> np.ndarray:
@@ -145,18 +167,16 @@ class Baseline(ABC):
         best[row[inside], number[inside]] = item[inside]
         return best
 
-    @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> Any:
-        """Settings of `settings_type`; UserError where one is unknown or out of range."""
-        try:
-            return cls.settings_type.model_validate(settings)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
-            if first["type"] == "extra_forbidden":
-                message = f"no such setting; there are {', '.join(cls.settings_type.model_fields)}"
-            raise UserError(f"settings of {cls.name}{f': {key}' if key else ''}: {message}") from None
+
+class Writer(Baseline):
+    """A system that writes a sentence on why a user would take an item."""
+
+    feature_word: ClassVar[bool] = False  # it is told the word that the sentence is about, as prompt C-12 tells it
+
+    @abstractmethod
+    def write(self, reviews: pl.DataFrame) -> list[str]:
+        """A sentence for each row of `reviews`: `user` and `item` (rows of the data set that it was fitted on, -1 for
+        people and items it does not know), `rating`, `feature`. Nothing else of a review is read."""
 
 
 def users_or_nobody(users: np.ndarray | None, n: int) -> np.ndarray:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from vip5.baselines.learned import Bought, Learned, LearnedSettings
+from vip5.baselines.learned import Bought, LearnedRanker, LearnedSettings
 from vip5.data import Dataset, Ragged
 
 
@@ -26,7 +26,7 @@ class BPRSettings(LearnedSettings):
     l2: float = Field(0.01, ge=0)  # λ, of the squares of a pair's vectors
 
 
-class BPR(Learned):
+class BPR(LearnedRanker):
     """The loss -ln σ(x_ui - x_uj) + λ/2 |Θ|² (section 4.1), Θ the vectors of the user and both items.
 
     An epoch is every purchase of the training part once, in an order drawn anew, each beside an item j drawn uniformly

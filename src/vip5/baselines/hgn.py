@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vip5.baselines.bpr import of_users, vectors
-from vip5.baselines.learned import Bought, Learned, LearnedSettings
+from vip5.baselines.learned import Bought, LearnedRanker, LearnedSettings
 from vip5.data import Dataset, Ragged
 
 
@@ -27,7 +27,7 @@ class HGNSettings(LearnedSettings):
     l2: float = Field(0.01, ge=0)  # of the squares of a case's vectors
 
 
-class HGN(Learned):
+class HGN(LearnedRanker):
     """Feature gating, instance gating and item-item products (sections 4.2 to 4.4).
 
     A window's items S are gated by features, S' = S ⊗ σ(S W1 + u W2 + b), and by instances, s = σ(S' w3 + u W4), whose

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vip5.baselines.base import Baseline, Settings
+from vip5.baselines.base import Ranker, Settings
 from vip5.data import Dataset, Ragged
 
 _USERS_AT_ONCE = 1024  # 10 bits of a key
@@ -23,7 +23,7 @@ class ItemKNNSettings(Settings):
     recent: int = Field(20, ge=1)  # items of a history, the last ones, that count
 
 
-class ItemKNN(Baseline):
+class ItemKNN(Ranker):
     """Items by the sum of their similarities to the most recent items of a history.
 
     The similarity of two items is the number of users who bought both in the training part, over the root of the

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import math
 import os
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vip5.baselines.base import Baseline, Settings, users_or_nobody
+from vip5.baselines.base import Baseline, Ranker, Settings, users_or_nobody
 from vip5.data import Dataset, Ragged
 from vip5.errors import UserError
 from vip5.training.state import METRICS_FILE, STATE_FILE
@@ -43,8 +44,10 @@ class LearnedSettings(Settings):
 class Learned(Baseline):
     """A system whose weights are those of `module`.
 
-    It defines `build` (a module of fresh weights), `batches` (an epoch's losses) and `score`.
+    It defines `build` (a module of fresh weights), `batches` (an epoch's losses) and `validation`.
     """
+
+    goal: ClassVar[str]  # of what `validation` finds: the best epoch has most of it
 
     settings_type = LearnedSettings
 
@@ -73,8 +76,8 @@ class Learned(Baseline):
         """The mean loss of each batch of one epoch; everything random is drawn by torch's generator."""
 
     @abstractmethod
-    def score(self, histories: Ragged, users: Tensor) -> Tensor:
-        """[n, n_items], of users int64 [n], -1 where one is not known; without gradients, without dropout."""
+    def validation(self, dataset: Dataset) -> Callable[[], dict[str, float]] | None:
+        """What measures the validation part, `goal` among it; None where there is none."""
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -95,6 +98,20 @@ class Learned(Baseline):
 
     def tensors(self) -> dict[str, Tensor]:
         return {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
+
+
+class LearnedRanker(Learned, Ranker):
+    """A ranker that is trained in epochs. It defines `build`, `batches` and `score`."""
+
+    goal = "NDCG@10"
+
+    @abstractmethod
+    def score(self, histories: Ragged, users: Tensor) -> Tensor:
+        """[n, n_items], of users int64 [n], -1 where one is not known; without gradients, without dropout."""
+
+    def validation(self, dataset: Dataset) -> Callable[[], dict[str, float]] | None:
+        held = _Validation.of(dataset, self.settings.validate_users)
+        return None if held is None else lambda: held.scores(self)
 
     def scores(self, histories: Ragged, users: np.ndarray | None = None) -> np.ndarray:
         self.module.eval()
@@ -144,7 +161,7 @@ class _State:
         }
         self.lines: list[dict[str, float]] = []  # one an epoch
         self.best = {name: tensor.clone() for name, tensor in system.module.state_dict().items()}
-        self.best_epoch, self.best_score = 0, -1.0
+        self.best_epoch, self.best_score = 0, -math.inf
         self.parameters = dict(system.module.named_parameters())
         self.optimizer = torch.optim.Adam(
             self.parameters.values(), settings.lr, (0.9, settings.beta2), weight_decay=settings.weight_decay, fused=True
@@ -162,7 +179,7 @@ class _State:
         """An epoch is done."""
         validated = {f"validation/{name}": score for name, score in scores.items()}
         self.lines.append({"epoch": len(self.lines) + 1, "loss": loss, **validated, "seconds": round(seconds, 3)})
-        score = scores.get("NDCG@10", 0.0)
+        score = scores.get(self.system.goal, 0.0)
         if score > self.best_score or not scores:
             self.best_epoch, self.best_score = len(self.lines), score
             for name, tensor in self.system.module.state_dict().items():
@@ -214,7 +231,7 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool) 
 
     Each epoch draws from a generator of its own, so that a training that was stopped goes on exactly.
     """
-    state, held = _State(system, dataset, folder), _Validation.of(dataset, system.settings.validate_users)
+    state, validate, goal = _State(system, dataset, folder), system.validation(dataset), system.goal
     columns = TextColumn(system.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}")
     shown = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet)
     with shown, torch.random.fork_rng(), _without_denormals():
@@ -234,16 +251,16 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool) 
             mean = float(torch.stack(losses).mean()) if losses else 0.0
             if not np.isfinite(mean):
                 raise UserError(f"the loss of {system.name} is no number any more: give a lower lr")
-            scores = held.scores(system) if held is not None else {}
+            scores = validate() if validate is not None else {}
             state.add(mean, scores, time.perf_counter() - started)
-            said = f"loss {mean:.4f}, NDCG@10 {scores.get('NDCG@10', 0):.4f}, best {state.best_score:.4f}"
+            said = f"loss {mean:.4f}, {goal} {scores.get(goal, 0):.4f}, best {state.best_score:.4f}"
             shown.update(bar, advance=1, said=f"{said} in epoch {state.best_epoch}")
     system.module.load_state_dict(state.best)
     seconds = [line["seconds"] for line in state.lines]
     return {
         "epochs_trained": len(state.lines),
         "best_epoch": state.best_epoch,
-        "best_validation_NDCG@10": state.best_score,
+        f"best_validation_{goal}": state.best_score,
         "seconds_to_best": round(sum(seconds[: state.best_epoch]), 1),
         "seconds": round(sum(seconds), 1),
     }
@@ -264,7 +281,7 @@ class _Validation:
         users = users[np.argsort(histories.lengths[users], kind="stable")]
         return cls(users, histories.take(users), dataset.targets("validation")[users]) if len(users) else None
 
-    def scores(self, system: Baseline) -> dict[str, float]:
+    def scores(self, system: Ranker) -> dict[str, float]:
         """NDCG@10 and HR@10 over the whole catalogue outside the history; ties are broken against the system."""
         ranks = []
         at_once = max(1, 6_000_000 // system.n_items)

@@ -8,13 +8,13 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from vip5.baselines.base import Baseline, Settings
+from vip5.baselines.base import Ranker, Settings
 from vip5.data import Dataset, Ragged
 
 _USERS_AT_ONCE = 1024
 
 
-class Popularity(Baseline):
+class Popularity(Ranker):
     """Items by how often they were bought in the training part, the same for everyone.
 
     Items bought equally often stand in an order drawn once by the seed. (Broken against popularity, ties would flatter

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from vip5.baselines.learned import Bought, Learned, LearnedSettings
+from vip5.baselines.learned import Bought, LearnedRanker, LearnedSettings
 from vip5.data import Dataset, Ragged
 from vip5.model.ops import cross_entropy, dropout
 
@@ -43,7 +43,7 @@ class SASRecSettings(LearnedSettings):
         return self
 
 
-class SASRec(Learned):
+class SASRec(LearnedRanker):
     """The paper's blocks, x + Dropout(g(LayerNorm(x))) for g attention (eq. 2) and feed-forward (eq. 4), section III.
 
     A score is the product of the last position's output and the item's input vector (eq. 6, shared). Positions are

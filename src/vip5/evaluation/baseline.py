@@ -7,8 +7,10 @@ what models answered to it.
 from collections.abc import Sequence
 from pathlib import Path
 
+from vip5.baselines.base import Ranker
 from vip5.baselines.popularity import Popularity
 from vip5.baselines.run import BaselineRun
+from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.evaluation.audit import Audit, audit, codes_of
 from vip5.evaluation.card import CARD
@@ -33,15 +35,16 @@ def evaluate_baseline(
         if name not in known:
             raise UserError(f"unknown prompt {name}: there are {', '.join(known)}")
         task = known[name].task
-        if task not in ("next", "choice"):
-            evaluation.left_out.append(f"{name}: {run.system.name} ranks items and writes no sentences")
+        if task not in ("next", "choice") or not isinstance(run.system, Ranker):
+            does = "ranks items and writes no sentences" if isinstance(run.system, Ranker) else "writes sentences alone"
+            evaluation.left_out.append(f"{name}: {run.system.name} {does}")
             continue
         if task not in found:
             held = HeldOut.of(run.dataset, "test", settings.users)
             if not len(held):
                 evaluation.left_out.append(f"{name}: no user has both a training and a test part")
                 continue
-            found[task] = _ranked(run, task, held, settings)
+            found[task] = _ranked(run.system, run.dataset, task, held, settings)
         held, ranked, results = found[task]
         evaluation.ranked[name] = held, ranked
         evaluation.results += [result.model_copy(update={"prompt": name}) for result in results]
@@ -70,22 +73,24 @@ def write_baseline_card(folder: Path, run: BaselineRun, results: Results) -> Non
     write_whole(folder / CARD, "\n".join(lines) + "\n" + markdown(results))
 
 
-def _ranked(run: BaselineRun, task: str, held: HeldOut, settings: Settings) -> tuple[HeldOut, Ranked, list[Result]]:
-    system, popularity, k = run.system, Popularity.fit(run.dataset), max(settings.cutoffs)
+def _ranked(
+    system: Ranker, dataset: Dataset, task: str, held: HeldOut, settings: Settings
+) -> tuple[HeldOut, Ranked, list[Result]]:
+    popularity, k = Popularity.fit(dataset), max(settings.cutoffs)
     if task == "next":
         task = "next item"
-        lists = [system.rank(held.histories, min(settings.beams, run.dataset.n_items), held.users)]
+        lists = [system.rank(held.histories, min(settings.beams, dataset.n_items), held.users)]
         popular = [popularity.rank(held.histories, k)]
     else:
-        numbers = range(len(run.dataset.candidates))
-        shown = [HeldOut.of(run.dataset, "test", settings.users, number).lists for number in numbers]
+        numbers = range(len(dataset.candidates))
+        shown = [HeldOut.of(dataset, "test", settings.users, number).lists for number in numbers]
         task = f"one of {shown[0].shape[1]}"
         lists = [system.rank_candidates(part, held.histories, held.users) for part in shown]
         popular = [popularity.rank_candidates(part, held.histories) for part in shown]
     about = {
-        "dataset": run.dataset.manifest.name,
-        "data_hash": run.dataset.hash,
-        "protocol": run.dataset.manifest.protocol,
+        "dataset": dataset.manifest.name,
+        "data_hash": dataset.hash,
+        "protocol": dataset.manifest.protocol,
         "split": "test",
         "model": system.name,
         "seed": system.settings.seed,
