@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Write the message as "what is wrong (where: file, row, value): remedy".
     """
+
+
+class Diverged(UserError):
+    """A training whose numbers are none any more: of these settings, no fault of the data."""

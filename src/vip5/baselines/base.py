@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vip5.data import Dataset, Ragged
 from vip5.errors import UserError
+from vip5.training.space import Space
 
 _SCORES = 6_000_000  # at once: what a few buffers of a block of users may take
 
@@ -24,6 +25,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = 0  # of everything random, the order of equally good items too
+
+    def space(self) -> Space:
+        """What a search tries where these settings stand, the defaults among it; nothing: there is nothing to tune."""
+        return {}
 
 
 class Baseline(ABC):

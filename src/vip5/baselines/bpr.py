@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vip5.baselines.learned import Bought, LearnedRanker, LearnedSettings
 from vip5.data import Dataset, Ragged
+from vip5.training.space import Choice, Real, Space
 
 
 class BPRSettings(LearnedSettings):
@@ -24,6 +25,9 @@ class BPRSettings(LearnedSettings):
 
     batch_size: int = Field(1024, ge=1)
     l2: float = Field(0.01, ge=0)  # λ, of the squares of a pair's vectors
+
+    def space(self) -> Space:
+        return {**super().space(), "batch_size": Choice((256, 1024, 4096)), "l2": Real(1e-4, 1.0, log=True)}
 
 
 class BPR(LearnedRanker):

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from vip5.baselines.bpr import BPR, BPRSettings, vectors
+from vip5.training.space import Choice, Space
 
 _HIDDEN = 16_000_000  # hidden units at once, where all items are scored
 
@@ -29,6 +30,9 @@ class BPRMLPSettings(BPRSettings):
         if not hidden or min(hidden) < 1:
             raise ValueError("give the width of one layer at least")
         return hidden
+
+    def space(self) -> Space:
+        return {**super().space(), "hidden": Choice(((64,), (64, 32), (128, 64), (128, 64, 32)))}
 
 
 class BPRMLP(BPR):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vip5.baselines.bpr import of_users, vectors
 from vip5.baselines.learned import Bought, LearnedRanker, LearnedSettings
 from vip5.data import Dataset, Ragged
+from vip5.training.space import Choice, Real, Space, Whole
 
 
 class HGNSettings(LearnedSettings):
@@ -25,6 +26,10 @@ class HGNSettings(LearnedSettings):
     targets: int = Field(3, ge=1)  # T, the items after a window that are learned from
     batch_size: int = Field(4096, ge=1)
     l2: float = Field(0.01, ge=0)  # of the squares of a case's vectors
+
+    def space(self) -> Space:
+        own: Space = {"length": Whole(2, 10), "targets": Whole(1, 5), "l2": Real(1e-4, 1.0, log=True)}
+        return {**super().space(), "batch_size": Choice((1024, 4096)), **own}
 
 
 class HGN(LearnedRanker):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vip5.baselines.base import Ranker, Settings
 from vip5.data import Dataset, Ragged
+from vip5.training.space import Space, Whole
 
 _USERS_AT_ONCE = 1024  # 10 bits of a key
 _PLACE = 2**22 - 1
@@ -21,6 +22,9 @@ class ItemKNNSettings(Settings):
     """Settings of `ItemKNN`."""
 
     recent: int = Field(20, ge=1)  # items of a history, the last ones, that count
+
+    def space(self) -> Space:
+        return {"recent": Whole(1, 50, log=True)}
 
 
 class ItemKNN(Ranker):

@@ -21,9 +21,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from vip5.baselines.base import Baseline, Ranker, Settings, users_or_nobody
+from vip5.baselines.validation import VALIDATE_USERS, Validation
 from vip5.data import Dataset, Ragged
-from vip5.errors import UserError
+from vip5.errors import Diverged, UserError
+from vip5.training.space import Choice, Real, Space
 from vip5.training.state import METRICS_FILE, STATE_FILE
+
+Watch = Callable[[list[dict[str, float]]], None]  # told the lines of `metrics.jsonl` so far
 
 _SAVE_SECONDS = 10.0  # between two savings of the state
 
@@ -34,11 +38,18 @@ class LearnedSettings(Settings):
     dim: int = Field(64, ge=1)  # of the vectors of users and items
     epochs: int = Field(300, ge=1)  # at most
     patience: int = Field(15, ge=1)  # epochs without a better validation, until it stops
-    validate_users: int = Field(5000, ge=1)  # at most so many are validated on, spread evenly
+    validate_users: int = Field(VALIDATE_USERS, ge=1)  # at most so many are validated on, spread evenly
     batch_size: int = Field(128, ge=1)
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)  # factor of the squared weights in the loss (Adam's L2)
     beta2: float = Field(0.98, gt=0, lt=1)  # of Adam
+
+    def space(self) -> Space:
+        return {
+            "dim": Choice((32, 64, 128)),
+            "batch_size": Choice((64, 128, 256)),
+            "lr": Real(1e-4, 1e-2, log=True),
+        }
 
 
 class Learned(Baseline):
@@ -84,10 +95,34 @@ class Learned(Baseline):
         return self._summary
 
     @classmethod
-    def _fit(cls, dataset: Dataset, settings: Any, folder: Path | None, device: str, quiet: bool) -> Self:
+    def fit(
+        cls,
+        dataset: Dataset,
+        folder: Path | None = None,
+        device: str = "cpu",
+        quiet: bool = True,
+        watch: Watch | None = None,
+        **settings: Any,
+    ) -> Self:
+        """`Baseline.fit`, with somebody who is told how far it is before each epoch but the first.
+
+        What `watch` raises ends the training, which the same call goes on with.
+        """
+        return cls._fit(dataset, cls.check(settings), folder, device, quiet, watch)
+
+    @classmethod
+    def _fit(
+        cls,
+        dataset: Dataset,
+        settings: Any,
+        folder: Path | None,
+        device: str,
+        quiet: bool,
+        watch: Watch | None = None,
+    ) -> Self:
         features = cls.read_features(dataset, settings)
         system = cls(settings, dataset.n_users, dataset.n_items, device, features)
-        system._summary = _train(system, dataset, folder, quiet)
+        system._summary = _train(system, dataset, folder, quiet, watch)
         return system
 
     @classmethod
@@ -110,7 +145,7 @@ class LearnedRanker(Learned, Ranker):
         """[n, n_items], of users int64 [n], -1 where one is not known; without gradients, without dropout."""
 
     def validation(self, dataset: Dataset) -> Callable[[], dict[str, float]] | None:
-        held = _Validation.of(dataset, self.settings.validate_users)
+        held = Validation.of(dataset, self.settings.validate_users)
         return None if held is None else lambda: held.scores(self)
 
     def scores(self, histories: Ragged, users: np.ndarray | None = None) -> np.ndarray:
@@ -152,11 +187,10 @@ class _State:
     def __init__(self, system: Learned, dataset: Dataset, folder: Path | None) -> None:
         settings = system.settings
         self.system, self.folder = system, folder
-        seen = b"" if system.features is None else system.features.numpy().tobytes()
         self.about = {
             "baseline": system.name,
             "hash": dataset.hash,
-            "features": hashlib.blake2b(seen, digest_size=16).hexdigest(),
+            "features": digest(system.features),
             "config": json.loads(settings.model_dump_json()),
         }
         self.lines: list[dict[str, float]] = []  # one an epoch
@@ -226,7 +260,7 @@ def _without_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool) -> dict[str, Any]:
+def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool, watch: Watch | None) -> dict[str, Any]:
     """Train until `patience` epochs were no better, and end with the best epoch's weights.
 
     Each epoch draws from a generator of its own, so that a training that was stopped goes on exactly.
@@ -237,6 +271,8 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool) 
     with shown, torch.random.fork_rng(), _without_denormals():
         bar = shown.add_task("", total=system.settings.epochs, completed=len(state.lines), said="")
         while not state.ended:
+            if watch is not None and state.lines:
+                watch(state.lines)
             started = time.perf_counter()
             torch.manual_seed(
                 int(np.random.SeedSequence([system.settings.seed, len(state.lines)]).generate_state(1)[0])
@@ -250,7 +286,7 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool) 
                 losses.append(loss.detach())
             mean = float(torch.stack(losses).mean()) if losses else 0.0
             if not np.isfinite(mean):
-                raise UserError(f"the loss of {system.name} is no number any more: give a lower lr")
+                raise Diverged(f"the loss of {system.name} is no number any more: give a lower lr")
             scores = validate() if validate is not None else {}
             state.add(mean, scores, time.perf_counter() - started)
             said = f"loss {mean:.4f}, {goal} {scores.get(goal, 0):.4f}, best {state.best_score:.4f}"
@@ -266,36 +302,10 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool) 
     }
 
 
-class _Validation:
-    """The validation items of some users, in order of the length of their histories."""
-
-    def __init__(self, users: np.ndarray, histories: Ragged, targets: np.ndarray) -> None:
-        self.users, self.histories, self.targets = users, histories, targets
-
-    @classmethod
-    def of(cls, dataset: Dataset, most: int) -> "_Validation | None":
-        users = dataset.tested("validation")
-        if len(users) > most:
-            users = users[np.unique(np.linspace(0, len(users) - 1, most).astype(int))]
-        histories = dataset.history("validation")
-        users = users[np.argsort(histories.lengths[users], kind="stable")]
-        return cls(users, histories.take(users), dataset.targets("validation")[users]) if len(users) else None
-
-    def scores(self, system: Ranker) -> dict[str, float]:
-        """NDCG@10 and HR@10 over the whole catalogue outside the history; ties are broken against the system."""
-        ranks = []
-        at_once = max(1, 6_000_000 // system.n_items)
-        for start in range(0, len(self.users), at_once):
-            rows = np.arange(start, min(start + at_once, len(self.users)))
-            part, targets = self.histories.take(rows), self.targets[rows]
-            scores = system.scores(part, self.users[rows])
-            own = scores[np.arange(len(rows)), targets]
-            scores[part.rows, part.values] = -np.inf
-            scores[np.arange(len(rows)), targets] = -np.inf  # it may be in the history; it is not its own rival
-            ranks.append((scores >= own[:, None]).sum(axis=1))
-        rank = np.concatenate(ranks)
-        found = rank < 10
-        return {"NDCG@10": float((found / np.log2(rank + 2.0)).mean()), "HR@10": float(found.mean())}
+def digest(features: Tensor | None) -> str:
+    """A name for what a system sees of the items."""
+    seen = b"" if features is None else features.numpy().tobytes()
+    return hashlib.blake2b(seen, digest_size=16).hexdigest()
 
 
 def _of(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

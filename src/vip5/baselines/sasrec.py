@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vip5.baselines.learned import Bought, LearnedRanker, LearnedSettings
 from vip5.data import Dataset, Ragged
 from vip5.model.ops import cross_entropy, dropout
+from vip5.training.space import Choice, Real, Space, Whole
 
 _SORTED_TOGETHER = 16  # batches whose sequences are sorted by length before they are cut: little padding, still mixed
 _MASKED = -1e30
@@ -41,6 +42,16 @@ class SASRecSettings(LearnedSettings):
         if self.dim % self.heads:
             raise ValueError("dim must be a multiple of heads")
         return self
+
+    def space(self) -> Space:
+        own: Space = {
+            "blocks": Whole(1, 3),
+            "heads": Choice(tuple(heads for heads in (1, 2, 4) if self.dim % heads == 0)),
+            "dropout": Real(0.0, 0.6),
+            "weight_decay": Choice((0.0, 1e-6, 1e-5, 1e-4)),
+        }
+        negatives: Space = {"negatives": Choice((64, None, 1024))} if self.loss == "sampled" else {}
+        return {**super().space(), **own, **negatives}
 
 
 class SASRec(LearnedRanker):

@@ -16,6 +16,7 @@ from vip5.baselines.bpr import BPR, BPRSettings, vectors
 from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.features import open_features
+from vip5.training.space import Choice, Space
 
 
 class VBPRSettings(BPRSettings):
@@ -23,6 +24,9 @@ class VBPRSettings(BPRSettings):
 
     features: str | None = None  # name of the encoded features; none: the only ones there are
     visual_dim: int = Field(64, ge=1)  # K
+
+    def space(self) -> Space:
+        return {**super().space(), "visual_dim": Choice((16, 32, 64, 128))}
 
 
 class VBPR(BPR):

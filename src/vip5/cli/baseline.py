@@ -23,6 +23,7 @@ def baseline(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Run folder; one with an unfinished run is gone on with.")
     ] = ...,  # type: ignore[assignment]
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings, as vip5 tune writes it.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random; the same as seed=N.")] = None,
     device: Device = None,
     as_json: Json = False,
@@ -34,9 +35,9 @@ def baseline(
     from vip5.baselines.run import fit_run
     from vip5.data import Dataset
     from vip5.training import best_device
-    from vip5.training.config import read_overrides
+    from vip5.training.config import read_settings
 
-    settings = read_overrides([*(overrides or []), *([] if seed is None else [f"seed={seed}"])])
+    settings = read_settings(config, [*(overrides or []), *([] if seed is None else [f"seed={seed}"])])
     command = shlex.join(["vip5", *sys.argv[1:]])
     run = fit_run(name, Dataset(dataset), out, settings, command, best_device(device), quiet=as_json)
     facts = {"run": str(out), "baseline": name, "source": run.system.source, **run.system.settings.model_dump()}

@@ -1,7 +1,7 @@
 """The configuration of a run: a preset, a TOML file over it, dotted overrides over both. Unknown keys are errors."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from vip5.errors import UserError
 from vip5.items import CodeSettings
 from vip5.model import AdapterConfig
+from vip5.training.space import Choice, Real, Space
 
 PRESETS = ("nano", "small", "base")
 
@@ -106,31 +107,51 @@ class RunConfig(_Part):
     features: str | None = None  # name of the encoded features; none: the only ones there are
     seed: int = 0
 
+    def space(self) -> Space:
+        """What a search tries where these settings stand, those of the presets among it."""
+        adapters: Space = {} if self.model.adapter.mode == "full" else {"model.adapter.reduction": Choice((4, 8, 16))}
+        return {
+            "optim.lr": Real(3e-4, 1e-2, log=True),
+            "optim.embedding_lr": Real(1.0, 30.0, log=True),
+            "optim.weight_decay": Real(1e-3, 1e-1, log=True),
+            "model.dropout": Real(0.0, 0.3),
+            **adapters,
+        }
+
 
 def load_config(preset: str = "nano", file: str | Path | None = None, overrides: Sequence[str] = ()) -> RunConfig:
     """A preset, then a TOML file, then `a.b=value` overrides (values in TOML's spelling; bare words are strings)."""
+    place = f"preset {preset}" if file is None else str(file)
+    return configure(preset, read_settings(file, overrides), f"{place} and overrides")
+
+
+def configure(preset: str, settings: Mapping[str, Any], place: str) -> RunConfig:
+    """A preset, and nested settings over it; `place` is where they are from, for errors."""
     if preset not in PRESETS:
         raise UserError(f"unknown preset '{preset}': choose one of {', '.join(PRESETS)}")
-    place = f"preset {preset}"
     values = tomllib.loads(resources.files("vip5.training").joinpath(f"presets/{preset}.toml").read_text("utf-8"))
-    if file is not None:
-        try:
-            _merge(values, tomllib.loads(Path(file).read_text("utf-8")))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the configuration {file}: {error}") from None
-        except tomllib.TOMLDecodeError as error:
-            raise UserError(f"{file} is not valid TOML: {error}") from None
-        place = str(file)
-    _merge(values, read_overrides(overrides))
     try:
-        return RunConfig.model_validate(values)
+        return RunConfig.model_validate(merge(values, settings))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = f"no such setting; there {'are' if '.' in key else 'is'} {_siblings(key)}"
-        raise UserError(f"configuration ({place} and overrides): {key}: {message}") from None
+        raise UserError(f"configuration ({place}): {key}: {message}") from None
+
+
+def read_settings(file: str | Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """Nested values of a TOML file, and `a.b=value` words over it."""
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            values = tomllib.loads(Path(file).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the configuration {file}: {error}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"{file} is not valid TOML: {error}") from None
+    return merge(values, read_overrides(overrides))
 
 
 def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
@@ -141,10 +162,15 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         if not equals or not all(key.split(".")):
             raise UserError(f"'{override}' is not an override: write key=value, as in optim.lr=3e-4")
         value: Any = _value(text)
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        _merge(values, value)
+        values = merge(values, nested(key, value))
     return values
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """{"a": {"b": value}} for the key a.b."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
 
 
 def _value(text: str) -> Any:
@@ -156,12 +182,13 @@ def _value(text: str) -> Any:
         return text
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values, those of `over` before those of `base`."""
+    both = dict(base)
     for key, value in over.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
-            _merge(base[key], value)
-        else:
-            base[key] = value
+        below = both.get(key)
+        both[key] = merge(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
+    return both
 
 
 def _siblings(key: str) -> str:
