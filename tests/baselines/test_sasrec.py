@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vip5.baselines.sasrec import SASRec, SASRecSettings, _like_lengths
+from vip5.baselines.sasrec import SASRec, SASRecSettings
+from vip5.baselines.transformer import like_lengths
 from vip5.data import Ragged
 from vip5.errors import UserError
 
@@ -115,10 +116,10 @@ def test_every_loss_learns_the_order(loss, tiny):
     assert (made.rank(tiny.history("validation"), 1)[:, 0] == tiny.targets("validation")).all()
 
 
-def test_every_row_is_in_one_batch_of_like_lengths():
+def test_every_row_is_in_one_batch_oflike_lengths():
     lengths = np.random.default_rng(0).integers(2, 40, 5000)
     rows = np.flatnonzero(lengths % 2)
-    batches = _like_lengths(rows, lengths, 64)
+    batches = like_lengths(rows, lengths, 64)
     assert sorted(np.concatenate(batches).tolist()) == rows.tolist() and max(map(len, batches)) == 64
     padded = sum(len(part) * lengths[part].max() for part in batches)
     assert padded < 1.15 * lengths[rows].sum()
