@@ -23,8 +23,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "vbpr": _LEARNED | {"visual_dim": 2, "lr": 3e-3, "epochs": 100},
     "hgn": _LEARNED | {"targets": 1},
     "sasrec": _LEARNED | {"dropout": 0.0},
+    "s3-rec": _LEARNED | {"dropout": 0.0, "pretraining": 5},
 }
-IN_ORDER = {"hgn", "sasrec"}  # systems that see in which order things are bought
+IN_ORDER = {"hgn", "sasrec", "s3-rec"}  # systems that see in which order things are bought
 INEXACT = {"bpr-mf", "bpr-mlp", "vbpr"}  # few vectors for few people: most are right
 SHELF = 8
 every_system = pytest.mark.parametrize("name", BASELINES)

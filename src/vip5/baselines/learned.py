@@ -36,7 +36,7 @@ class LearnedSettings(Settings):
     """Settings of every system that is trained in epochs."""
 
     dim: int = Field(64, ge=1)  # of the vectors of users and items
-    epochs: int = Field(300, ge=1)  # at most
+    epochs: int = Field(300, ge=1)  # at most, without those of pre-training
     patience: int = Field(15, ge=1)  # epochs without a better validation, until it stops
     validate_users: int = Field(VALIDATE_USERS, ge=1)  # at most so many are validated on, spread evenly
     batch_size: int = Field(128, ge=1)
@@ -55,7 +55,8 @@ class LearnedSettings(Settings):
 class Learned(Baseline):
     """A system whose weights are those of `module`.
 
-    It defines `build` (a module of fresh weights), `batches` (an epoch's losses) and `validation`.
+    It defines `build` (a module of fresh weights), `batches` (an epoch's losses) and `validation`; with pre-training
+    also `pretraining` and `pretraining_batches`.
     """
 
     goal: ClassVar[str]  # of what `validation` finds: the best epoch has most of it
@@ -85,6 +86,15 @@ class Learned(Baseline):
     @abstractmethod
     def batches(self, dataset: Dataset) -> Iterator[Tensor]:
         """The mean loss of each batch of one epoch; everything random is drawn by torch's generator."""
+
+    @property
+    def pretraining(self) -> int:
+        """Epochs of `pretraining_batches`, which come before all others and are not validated."""
+        return 0
+
+    def pretraining_batches(self, dataset: Dataset) -> Iterator[Tensor]:
+        """As `batches`, of one epoch of pre-training."""
+        raise NotImplementedError
 
     @abstractmethod
     def validation(self, dataset: Dataset) -> Callable[[], dict[str, float]] | None:
@@ -206,15 +216,21 @@ class _State:
 
     @property
     def ended(self) -> bool:
-        epochs, settings = len(self.lines), self.system.settings
-        return epochs >= settings.epochs or epochs - self.best_epoch >= settings.patience
+        epochs, settings, before = len(self.lines), self.system.settings, self.system.pretraining
+        return epochs >= before + settings.epochs or epochs - max(before, self.best_epoch) >= settings.patience
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether the epoch that comes next is of pre-training."""
+        return len(self.lines) < self.system.pretraining
 
     def add(self, loss: float, scores: dict[str, float], seconds: float) -> None:
         """An epoch is done."""
+        pretrained = self.pretrains
         validated = {f"validation/{name}": score for name, score in scores.items()}
         self.lines.append({"epoch": len(self.lines) + 1, "loss": loss, **validated, "seconds": round(seconds, 3)})
         score = scores.get(self.system.goal, 0.0)
-        if score > self.best_score or not scores:
+        if not pretrained and (score > self.best_score or not scores):
             self.best_epoch, self.best_score = len(self.lines), score
             for name, tensor in self.system.module.state_dict().items():
                 self.best[name].copy_(tensor)
@@ -244,10 +260,11 @@ class _State:
         self.system.module.load_state_dict(_of("model", tensors))
         self.best = {name: tensor.to(self.system.device) for name, tensor in _of("best", tensors).items()}
         for name, parameter in self.parameters.items():
-            self.optimizer.state[parameter] = {
-                key: tensors[f"{key}.{name}"].to(parameter.device if key != "step" else "cpu")
-                for key in ("step", "exp_avg", "exp_avg_sq")
-            }
+            if f"step.{name}" in tensors:  # what had no gradient yet has no moments
+                self.optimizer.state[parameter] = {
+                    key: tensors[f"{key}.{name}"].to(parameter.device if key != "step" else "cpu")
+                    for key in ("step", "exp_avg", "exp_avg_sq")
+                }
 
 
 @contextmanager
@@ -269,17 +286,17 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool, 
     columns = TextColumn(system.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}")
     shown = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet)
     with shown, torch.random.fork_rng(), _without_denormals():
-        bar = shown.add_task("", total=system.settings.epochs, completed=len(state.lines), said="")
+        bar = shown.add_task("", total=system.pretraining + system.settings.epochs, completed=len(state.lines), said="")
         while not state.ended:
             if watch is not None and state.lines:
                 watch(state.lines)
-            started = time.perf_counter()
+            started, pretrains = time.perf_counter(), state.pretrains
             torch.manual_seed(
                 int(np.random.SeedSequence([system.settings.seed, len(state.lines)]).generate_state(1)[0])
             )
             system.module.train()
             losses = []
-            for loss in system.batches(dataset):
+            for loss in system.pretraining_batches(dataset) if pretrains else system.batches(dataset):
                 state.optimizer.zero_grad()
                 loss.backward()
                 state.optimizer.step()
@@ -287,7 +304,7 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool, 
             mean = float(torch.stack(losses).mean()) if losses else 0.0
             if not np.isfinite(mean):
                 raise Diverged(f"the loss of {system.name} is no number any more: give a lower lr")
-            scores = validate() if validate is not None else {}
+            scores = validate() if validate is not None and not pretrains else {}
             state.add(mean, scores, time.perf_counter() - started)
             said = f"loss {mean:.4f}, {goal} {scores.get(goal, 0):.4f}, best {state.best_score:.4f}"
             shown.update(bar, advance=1, said=f"{said} in epoch {state.best_epoch}")
