@@ -45,6 +45,19 @@ def test_a_baseline_is_evaluated_and_compared_like_a_model(vip5, tiny_data, tiny
     assert rows["A-3", "item-knn"]["value"]["value"] == pytest.approx(value) and np.isfinite(value)
 
 
+def test_p5_is_a_model_and_compared_as_one(vip5, tiny_data, tiny_settings, runs):
+    words = ("baseline", "p5", tiny_data.path, *tiny_settings, "optim.epochs=1", "--seed", 3, "--device", "cpu")
+    code, out, _ = vip5(*words, "--out", runs / "p5", "--json")
+    about = json.loads((runs / "p5/run.json").read_text())
+    assert code == 0 and json.loads(out)["run"] == str(runs / "p5")
+    assert about["config"]["model"]["image_tokens"] == 0 and about["config"]["seed"] == 3 and about["features"] is None
+    assert vip5("evaluate", runs / "p5", "--beams", 10, "--prompts", "A-3")[0] == 0
+    code, out, _ = vip5("compare", runs / "popularity", runs / "p5", "--metrics", "HR@5", "--json")
+    assert code == 0 and {row["system"] for row in json.loads(out)["rows"]} == {"p5"}
+    code, _, err = vip5(*words, "model.image_tokens=1", "--out", runs / "other")
+    assert code == 2 and "a P5 has model.image_tokens=0" in " ".join(err.split()) and not (runs / "other").exists()
+
+
 def test_what_is_refused(vip5, tiny_data, runs):
     for words, message in (
         (("baseline", "nothing", tiny_data.path, "-o", runs / "x"), "there are popularity, item-knn"),

@@ -1,5 +1,6 @@
 """All systems by name."""
 
+from vip5.baselines import p5
 from vip5.baselines.base import Baseline
 from vip5.baselines.bpr import BPRMF
 from vip5.baselines.bpr_mlp import BPRMLP
@@ -17,6 +18,8 @@ BASELINES = {system.name: system for system in _SYSTEMS}
 
 def baseline(name: str) -> type[Baseline]:
     """The system of this name; UserError where there is none."""
+    if name == p5.NAME:
+        raise UserError("p5 is trained as a model: with vip5 baseline p5, or from Python with p5_config and train")
     if name not in BASELINES:
-        raise UserError(f"unknown baseline '{name}': there are {', '.join(BASELINES)}")
+        raise UserError(f"unknown baseline '{name}': there are {', '.join([*BASELINES, p5.NAME])}")
     return BASELINES[name]

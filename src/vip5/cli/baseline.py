@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vip5.cli.options import Device, Json, print_json, print_table
+from vip5.cli.train import train_run
 
 
 def register(app: typer.Typer) -> None:
@@ -30,14 +31,20 @@ def baseline(
 ) -> None:
     """Fit a baseline. It stops when the validation items are found no better; killed, the same command goes on.
 
+    p5 is VIP5 without photos, trained whole: it takes preset=NAME and the settings of vip5 train, and its run is that
+    of a model.
+
     Example: vip5 baseline sasrec data/beauty --out runs/sasrec loss=ce
     """
+    from vip5.baselines import p5
     from vip5.baselines.run import fit_run
     from vip5.data import Dataset
     from vip5.training import best_device
     from vip5.training.config import read_settings
 
     settings = read_settings(config, [*(overrides or []), *([] if seed is None else [f"seed={seed}"])])
+    if name == p5.NAME:
+        return train_run(lambda: p5.p5_config(settings), dataset, out, device, as_json)
     command = shlex.join(["vip5", *sys.argv[1:]])
     run = fit_run(name, Dataset(dataset), out, settings, command, best_device(device), quiet=as_json)
     facts = {"run": str(out), "baseline": name, "source": run.system.source, **run.system.settings.model_dump()}

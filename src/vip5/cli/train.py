@@ -1,12 +1,16 @@
 """`vip5 train`: from a dataset folder to a run folder."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vip5.cli.options import Device, Json, print_json, print_table
+
+if TYPE_CHECKING:
+    from vip5.training import RunConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -33,13 +37,23 @@ def train(
 
     On several GPUs, or CPU processes: torchrun --nproc-per-node 4 -m vip5 train data/beauty --out runs/beauty
     """
+    from vip5.training import load_config
+
+    given = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
+    train_run(lambda: load_config(preset, config, given), dataset, out, device, as_json)
+
+
+def train_run(
+    configure: Callable[[], "RunConfig"], dataset: Path, out: Path, device: str | None, as_json: bool
+) -> None:
+    """Train what is configured, alone or as one of torchrun's processes, and print a summary."""
     from vip5.data import Dataset
     from vip5.evaluation.evaluate import validation_score
-    from vip5.training import Run, best_device, load_config, together
+    from vip5.training import Run, best_device, together
     from vip5.training import train as run_training
 
     with together() as processes:
-        settings = load_config(preset, config, [*(overrides or []), *([] if seed is None else [f"seed={seed}"])])
+        settings = configure()
         run = Run.new(settings, Dataset(dataset))
         score = partial(validation_score, users=settings.run.validate_users)
         summary = run_training(run, out, best_device(device), score, quiet=as_json, processes=processes)
