@@ -3,7 +3,8 @@
 K. Zhou, H. Wang, W. X. Zhao, Y. Zhu, S. Wang, F. Zhang, Z. Wang, J.-R. Wen: S3-Rec: Self-supervised learning for
 sequential recommendation with mutual information maximization, CIKM 2020.
 
-Shapes: B sequences, L positions, N of them, D dimensions, I items, M attributes of an item at most, A attributes.
+Shapes: B sequences, L positions, N masked ones, C ways to hide some, D dimensions, I items, A attributes, M of them an
+item has at most.
 """
 
 from collections.abc import Iterator
@@ -107,20 +108,19 @@ class S3Rec(SASRec):
         module, wanted, losses = self.module, self.objectives, {}
         real_BL, masked_on, segment_BL = (each.to(self.device) for each in (real_BL, masked_BL, segment_BL))
         x_BLD, item_N = module.items(items_BL.to(self.device)), items_BL[masked_BL]
+        hidden_3BL = torch.stack([masked_on, segment_BL, real_BL & ~segment_BL])
+        h_3BLD = module.encode_hidden(x_BLD, hidden_3BL, real_BL)
+        h_ND = h_3BLD[0][masked_on]
         if "aap" in wanted:
             losses["aap"] = self._attributes_loss(x_BLD[masked_on] @ module.forms["aap"], item_N)
-        if "mip" in wanted or "map" in wanted:
-            h_ND = module.encode_masked(x_BLD, masked_on, real_BL)[masked_on]
-            if "mip" in wanted:
-                user_N = user_B[:, None].expand_as(masked_BL)[masked_BL]
-                losses["mip"] = self._loss(h_ND @ module.forms["mip"], item_N, user_N, own)
-            if "map" in wanted:
-                losses["map"] = self._attributes_loss(h_ND @ module.forms["map"], item_N)
+        if "mip" in wanted:
+            user_N = user_B[:, None].expand_as(masked_BL)[masked_BL]
+            losses["mip"] = self._loss(h_ND @ module.forms["mip"], item_N, user_N, own)
+        if "map" in wanted:
+            losses["map"] = self._attributes_loss(h_ND @ module.forms["map"], item_N)
         if "sp" in wanted:
-            last_B = real_BL.sum(dim=1) - 1
-            row_B = torch.arange(len(last_B), device=self.device)
-            context_BD = module.encode_masked(x_BLD, segment_BL, real_BL)[row_B, last_B]
-            inside_BD = module.encode_masked(x_BLD, real_BL & ~segment_BL, real_BL)[row_B, last_B]
+            row_B = torch.arange(len(real_BL), device=self.device)
+            context_BD, inside_BD = h_3BLD[1:, row_B, real_BL.sum(dim=1) - 1]
             logits_BB = context_BD @ module.forms["sp"] @ inside_BD.T / self.settings.dim**0.5
             losses["sp"] = F.cross_entropy(logits_BB, row_B)
         return losses
@@ -150,9 +150,11 @@ class _Pretrained(Transformer):
         )
         self.forms = nn.ParameterDict({name: torch.eye(settings.dim) for name in ("aap", "mip", "map", "sp")})
 
-    def encode_masked(self, x_BLD: Tensor, masked_BL: Tensor, real_BL: Tensor) -> Tensor:
-        """[B, L, D]: what each position says when all see all, some of them masked."""
-        return self.encode(torch.where(masked_BL[:, :, None], self.mask, x_BLD), real_BL, both_ways=True)
+    def encode_hidden(self, x_BLD: Tensor, hidden_CBL: Tensor, real_BL: Tensor) -> Tensor:
+        """[C, B, L, D]: what each position says when all see all; C times, each with other ones hidden."""
+        C = len(hidden_CBL)
+        x_CBLD = torch.where(hidden_CBL[..., None], self.mask, x_BLD)
+        return self.encode(x_CBLD.flatten(0, 1), real_BL.repeat(C, 1), both_ways=True).unflatten(0, (C, -1))
 
 
 def attributes_of(dataset: Dataset) -> Tensor:
