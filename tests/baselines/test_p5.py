@@ -19,7 +19,7 @@ def test_it_is_the_preset_on_text_alone_trained_whole(preset):
 @pytest.mark.parametrize("setting", [{"image_tokens": 2}, {"adapter": {"mode": "self"}}])
 def test_what_makes_it_another_model_is_refused(setting):
     with pytest.raises(UserError, match="a P5 has no image tokens and no adapters: leave these out"):
-        p5_config({"model": setting})
+        p5_config({"model": {"backbone": "somewhere"} | setting})
 
 
 def test_it_is_no_run_of_a_baseline(tiny, tmp_path):

@@ -24,5 +24,7 @@ def p5_config(settings: Mapping[str, Any] | None = None) -> RunConfig:
     preset = given.pop("preset", "nano")
     config = configure(preset, merge(_FIXED, given), f"of {NAME}, preset {preset}")
     if config.model.image_tokens or config.model.adapter.mode != "full":
-        raise UserError("a P5 has no image tokens and no adapters: leave these out, or train another model (vip5 train)")
+        raise UserError(
+            "a P5 has no image tokens and no adapters: leave these out, or train another model (vip5 train)"
+        )
     return config
