@@ -20,6 +20,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "item-knn": {},
     "bpr-mf": _LEARNED,
     "bpr-mlp": _LEARNED | {"hidden": [32, 16], "epochs": 80, "patience": 40},
+    "lightgcn": _LEARNED,
     "vbpr": _LEARNED | {"visual_dim": 2, "lr": 3e-3, "epochs": 100},
     "hgn": _LEARNED | {"targets": 1},
     "sasrec": _LEARNED | {"dropout": 0.0},

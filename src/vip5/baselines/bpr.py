@@ -36,10 +36,28 @@ class BPR(LearnedRanker):
     An epoch is every purchase of the training part once, in an order drawn anew, each beside an item j drawn uniformly
     outside the user's own, and, by a system that can tell items nobody bought, outside those: they would be learned to
     be bad. Adam takes the place of plain gradient descent. People who are not known get the mean of
-    the users' vectors. A system defines `build`, `pairs` and `score_vectors`.
+    the users' vectors. A system defines `build`, `loss` and `score`.
     """
 
     settings_type = BPRSettings
+
+    @abstractmethod
+    def loss(self, u_N: Tensor, i_N: Tensor, j_N: Tensor) -> Tensor:
+        """The mean loss of users u with what they bought, i, and what they did not, j."""
+
+    def batches(self, dataset: Dataset) -> Iterator[Tensor]:
+        settings, history = self.settings, dataset.history("train")
+        order = torch.randperm(len(history.values))
+        user_N, right_N = torch.from_numpy(history.rows)[order], torch.from_numpy(history.values).long()[order]
+        wrong_N = Bought(history, self.n_items, by_anybody=self.cold_items).outside(user_N)
+        triples = torch.stack([user_N, right_N, wrong_N]).to(self.device)
+        for u_N, i_N, j_N in triples.split(settings.batch_size, dim=1):
+            yield self.loss(u_N, i_N, j_N)
+
+
+class BPRPairs(BPR):
+    """Scores from a vector of the user and one of the item. A system defines `build`, `pairs` and `score_vectors`."""
+
     module: Any  # with `users` and `items` that give vectors, and the items' `bias`
 
     @abstractmethod
@@ -50,23 +68,17 @@ class BPR(LearnedRanker):
     def score_vectors(self, user_BD: Tensor) -> Tensor:
         """[B, I]: the scores of all items."""
 
-    def batches(self, dataset: Dataset) -> Iterator[Tensor]:
-        settings, history, module = self.settings, dataset.history("train"), self.module
-        order = torch.randperm(len(history.values))
-        user_N, right_N = torch.from_numpy(history.rows)[order], torch.from_numpy(history.values).long()[order]
-        wrong_N = Bought(history, self.n_items, by_anybody=self.cold_items).outside(user_N)
-        triples = torch.stack([user_N, right_N, wrong_N]).to(self.device)
-        for u_N, i_N, j_N in triples.split(settings.batch_size, dim=1):
-            u_ND, i_ND, j_ND = module.users(u_N), module.items(i_N), module.items(j_N)
-            above_N = self.pairs(u_ND, i_ND, i_N) - self.pairs(u_ND, j_ND, j_N)
-            squares = sum(x_ND.square().sum(dim=1).mean() for x_ND in (u_ND, i_ND, j_ND))
-            yield F.softplus(-above_N).mean() + settings.l2 / 2 * squares
+    def loss(self, u_N: Tensor, i_N: Tensor, j_N: Tensor) -> Tensor:
+        module = self.module
+        u_ND, i_ND, j_ND = module.users(u_N), module.items(i_N), module.items(j_N)
+        above_N = self.pairs(u_ND, i_ND, i_N) - self.pairs(u_ND, j_ND, j_N)
+        return pair_loss(above_N, self.settings.l2, u_ND, i_ND, j_ND)
 
     def score(self, histories: Ragged, users: Tensor) -> Tensor:
         return self.score_vectors(of_users(self.module.users.weight, users))
 
 
-class BPRMF(BPR):
+class BPRMF(BPRPairs):
     """x_ui = ⟨w_u, h_i⟩ + b_i (section 4.3.1, with a bias for each item)."""
 
     name = "bpr-mf"
@@ -87,6 +99,12 @@ class _Vectors(nn.Module):
         super().__init__()
         self.users, self.items = vectors(n_users, dim), vectors(n_items, dim)
         self.bias = nn.Parameter(torch.zeros(n_items))
+
+
+def pair_loss(above_N: Tensor, l2: float, *vectors_ND: Tensor) -> Tensor:
+    """The mean of -ln σ(x_ui - x_uj) + λ/2 |Θ|², Θ the vectors of u, i and j."""
+    squares = sum(x_ND.square().sum(dim=1).mean() for x_ND in vectors_ND)
+    return F.softplus(-above_N).mean() + l2 / 2 * squares
 
 
 def vectors(n: int, dim: int) -> nn.Embedding:

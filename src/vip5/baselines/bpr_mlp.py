@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from vip5.baselines.bpr import BPR, BPRSettings, vectors
+from vip5.baselines.bpr import BPRPairs, BPRSettings, vectors
 from vip5.training.space import Choice, Space
 
 _HIDDEN = 16_000_000  # hidden units at once, where all items are scored
@@ -35,7 +35,7 @@ class BPRMLPSettings(BPRSettings):
         return {**super().space(), "hidden": Choice(((64,), (64, 32), (128, 64), (128, 64, 32)))}
 
 
-class BPRMLP(BPR):
+class BPRMLP(BPRPairs):
     """x_ui = hᵀ φ(… φ(W [p_u; q_i] + b) …), φ = ReLU (section 3.3), and a bias of the item."""
 
     name = "bpr-mlp"

@@ -6,13 +6,14 @@ from vip5.baselines.bpr import BPRMF
 from vip5.baselines.bpr_mlp import BPRMLP
 from vip5.baselines.hgn import HGN
 from vip5.baselines.item_knn import ItemKNN
+from vip5.baselines.lightgcn import LightGCN
 from vip5.baselines.popularity import Popularity
 from vip5.baselines.s3_rec import S3Rec
 from vip5.baselines.sasrec import SASRec
 from vip5.baselines.vbpr import VBPR
 from vip5.errors import UserError
 
-_SYSTEMS: tuple[type[Baseline], ...] = (Popularity, ItemKNN, BPRMF, BPRMLP, VBPR, HGN, SASRec, S3Rec)
+_SYSTEMS: tuple[type[Baseline], ...] = (Popularity, ItemKNN, BPRMF, BPRMLP, LightGCN, VBPR, HGN, SASRec, S3Rec)
 BASELINES = {system.name: system for system in _SYSTEMS}
 
 

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vip5.baselines.bpr import BPR, BPRSettings, vectors
+from vip5.baselines.bpr import BPRPairs, BPRSettings, vectors
 from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.features import open_features
@@ -29,7 +29,7 @@ class VBPRSettings(BPRSettings):
         return {**super().space(), "visual_dim": Choice((16, 32, 64, 128))}
 
 
-class VBPR(BPR):
+class VBPR(BPRPairs):
     """x_ui = ⟨γ_u, γ_i⟩ + ⟨θ_u, E f_i⟩ + β_i + ⟨β', f_i⟩ (eq. 4, 5, without what cancels in a pair).
 
     What we chose: the features of photos are centred and divided by their mean length, so that encoders are alike; an
