@@ -7,12 +7,15 @@ Shapes: N pairs, B users, I items, D dimensions, H hidden units.
 
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator
+from pydantic import field_validator
 from torch import Tensor, nn
 
-from vip5.baselines.bpr import BPRPairs, BPRSettings, vectors
+from vip5.baselines.base import users_or_nobody
+from vip5.baselines.bpr import BPRPairs, BPRSettings, of_users, vectors
+from vip5.data import Ragged
 from vip5.training.space import Choice, Space
 
 _HIDDEN = 16_000_000  # hidden units at once, where all items are scored
@@ -22,7 +25,6 @@ class BPRMLPSettings(BPRSettings):
     """Settings of `BPRMLP`."""
 
     hidden: tuple[int, ...] = (64, 32)  # widths of the layers
-    validate_users: int = Field(1000, ge=1)  # fewer: a network is slow to score all items with
 
     @field_validator("hidden")
     @classmethod
@@ -56,6 +58,19 @@ class BPRMLP(BPRPairs):
         at_once = max(1, _HIDDEN // item_IH.numel())
         parts = [module.above(part[:, None] + item_IH) for part in user_BH.split(at_once)]
         return torch.cat(parts) + module.bias
+
+    def scores_of(self, candidates: np.ndarray, histories: Ragged, users: np.ndarray | None = None) -> np.ndarray:
+        """float32 [n, C]: of these items alone, since a network is slow to score all with."""
+        module, parts = self.module.eval(), []
+        known = torch.from_numpy(users_or_nobody(users, len(candidates))).to(self.device)
+        at_once = max(1, _HIDDEN // (candidates.shape[1] * self.settings.hidden[0]))
+        with torch.inference_mode():
+            for users_B, rows in zip(known.split(at_once), torch.from_numpy(candidates).split(at_once), strict=True):
+                items_BC = rows.long().to(self.device)
+                user_BH = module.of_user(of_users(module.users.weight, users_B))
+                item_BCH = module.of_item(module.items.weight)[items_BC]
+                parts.append(module.above(user_BH[:, None] + item_BCH) + module.bias[items_BC])
+        return torch.cat(parts).float().cpu().numpy()
 
 
 class _Network(nn.Module):

@@ -23,7 +23,8 @@ class LightGCNSettings(BPRSettings):
     """Settings of `LightGCN`."""
 
     layers: int = Field(3, ge=0)  # K
-    batch_size: int = Field(4096, ge=1)  # large: the whole graph is gone through for each batch
+    batch_size: int = Field(8192, ge=1)  # large: the whole graph is gone through for each batch
+    lr: float = Field(1e-2, gt=0)
 
 
 class LightGCN(BPR):
@@ -100,7 +101,7 @@ def _normalised(edges_2E: Tensor, n_users: int, n_items: int) -> Tensor:
     weight_E = (1 / np.sqrt(degree_U[user_E] * degree_I[item_E])).astype(np.float32)
     half = sp.coo_array((weight_E, (user_E, item_E)), shape=(n_users, n_items))
     both = sp.block_array([[None, half], [half.T, None]], format="csr")
-    parts = (torch.from_numpy(part) for part in (both.indptr, both.indices, both.data))
+    starts, ends_of, weights = (torch.from_numpy(part) for part in (both.indptr, both.indices, both.data))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that torch's support of this layout is young
-        return torch.sparse_csr_tensor(*parts, size=both.shape, check_invariants=False)
+        return torch.sparse_csr_tensor(starts, ends_of, weights, both.shape, check_invariants=False)

@@ -2,7 +2,7 @@
 
 R. He, J. McAuley: VBPR: Visual Bayesian personalized ranking from implicit feedback, AAAI 2016.
 
-Shapes: N pairs, B users, I items, D dimensions of taste, K of looks, V of a photo's features.
+Shapes: N pairs, B users, I items, D dimensions of taste, K of looks, V components of a photo.
 """
 
 from typing import Any
@@ -23,6 +23,7 @@ class VBPRSettings(BPRSettings):
     """Settings of `VBPR`."""
 
     features: str | None = None  # name of the encoded features; none: the only ones there are
+    components: int = Field(128, ge=1)  # V: of the photos' features, the principal ones that are kept
     visual_dim: int = Field(64, ge=1)  # K
 
     def space(self) -> Space:
@@ -32,8 +33,9 @@ class VBPRSettings(BPRSettings):
 class VBPR(BPRPairs):
     """x_ui = ⟨γ_u, γ_i⟩ + ⟨θ_u, E f_i⟩ + β_i + ⟨β', f_i⟩ (eq. 4, 5, without what cancels in a pair).
 
-    What we chose: the features of photos are centred and divided by their mean length, so that encoders are alike; an
-    item without a photo has the mean of all. λ is of E f_i, in place of E.
+    What we chose: the features of photos are centred, turned to their principal components, of which the first are
+    kept, and divided by their mean length, so that encoders are alike and E is small; an item without a photo has the
+    mean of all. λ is of E f_i, in place of E.
     """
 
     name = "vbpr"
@@ -48,10 +50,13 @@ class VBPR(BPRPairs):
         store = open_features(dataset, settings.features)
         if store is None:
             raise UserError(f"vbpr looks at photos, and {dataset.path} has no features: run vip5 data encode first")
-        found = np.array(store.matrix, dtype=np.float32)
-        found[store.mask] -= found[store.mask].mean(axis=0)
-        found[~store.mask] = 0
-        return torch.from_numpy(found / max(float(np.linalg.norm(found[store.mask], axis=1).mean()), 1e-12))
+        seen = torch.from_numpy(np.array(store.matrix[store.mask], dtype=np.float32))
+        seen -= seen.mean(dim=0)
+        _, axes = torch.linalg.eigh(seen.T @ seen)  # in order of the variance, the least first
+        seen = seen @ axes[:, -settings.components :]
+        found = torch.zeros(len(store.mask), seen.shape[1])
+        found[torch.from_numpy(np.array(store.mask))] = seen / seen.norm(dim=1).mean().clamp(min=1e-12)
+        return found
 
     def build(self) -> nn.Module:
         assert self.features is not None
