@@ -19,15 +19,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "popularity": {},
     "item-knn": {},
     "bpr-mf": _LEARNED,
-    "bpr-mlp": _LEARNED | {"hidden": [32, 16], "epochs": 80, "patience": 40},
+    "bpr-mlp": _LEARNED | {"dim": 4, "l2": 0.03, "lr": 5e-3, "epochs": 80, "patience": 40},
     "lightgcn": _LEARNED,
-    "vbpr": _LEARNED | {"visual_dim": 2, "lr": 3e-3, "epochs": 100},
+    "vbpr": _LEARNED | {"visual_dim": 2, "lr": 3e-3},
     "hgn": _LEARNED | {"targets": 1},
     "sasrec": _LEARNED | {"dropout": 0.0},
     "s3-rec": _LEARNED | {"dropout": 0.0, "pretraining": 5},
 }
 IN_ORDER = {"hgn", "sasrec", "s3-rec"}  # systems that see in which order things are bought
-INEXACT = {"bpr-mf", "bpr-mlp", "vbpr"}  # few vectors for few people: most are right
+# The loss says nothing of the order of what a person did not buy: every order costs the same. That of products of short
+# vectors follows from what others bought; a network can put these items anywhere, and does for some of the 80.
+INEXACT = {"bpr-mlp"}
 SHELF = 8
 every_system = pytest.mark.parametrize("name", BASELINES)
 
@@ -48,10 +50,12 @@ def fitted(tiny):
 @every_system
 def test_the_right_answer(name, tiny, fitted):
     """Who took a2 to a5 takes a6 next. Where order is not seen, a1 is as good; where nobody is known, the shelf that
-    sells more comes first. Chance is one in seven."""
+    sells more comes first. Chance is one in seven. Items that nobody bought are left out: by its looks a8 is the mean
+    of its shelf, half of which is in the history, and that mean may well stand before a6."""
     system, histories, users = fitted(name), tiny.history("validation"), np.arange(tiny.n_users)
-    right = []
-    for ranked, history in zip(system.rank(histories, 4, users), histories, strict=True):
+    right, sold = [], np.unique(histories.values)
+    for row, history in zip(system.rank(histories, 6, users), histories, strict=True):
+        ranked = row[np.isin(row, sold)][:4]
         first, last = (tiny.items["item"][int(item)] for item in history[[0, -1]])
         shelf, after, before = first[0], int(last[1]) + 1, int(first[1]) - 1
         if name == "popularity":
@@ -59,7 +63,7 @@ def test_the_right_answer(name, tiny, fitted):
         else:
             neighbours = [f"{shelf}{n % SHELF}" for n in ((after,) if name in IN_ORDER else (after, before))]
             right.append(tiny.items["item"][int(ranked[0])] in neighbours)
-    assert np.mean(right) >= (0.8 if name in INEXACT else 1.0)
+    assert np.mean(right) >= (0.9 if name in INEXACT else 1.0)
 
 
 @pytest.mark.parametrize("name", [name for name, system in BASELINES.items() if system.cold_items])
