@@ -23,7 +23,18 @@ app = typer.Typer(
 )
 
 # Importing torch takes a second; each command's module imports what is heavy inside its functions.
-for _module in ("quickstart", "data", "model", "train", "baseline", "evaluate", "compare", "recommend", "bench"):
+for _module in (
+    "quickstart",
+    "data",
+    "model",
+    "train",
+    "baseline",
+    "tune",
+    "evaluate",
+    "compare",
+    "recommend",
+    "bench",
+):
     importlib.import_module(f"vip5.cli.{_module}").register(app)
 
 
