@@ -2,13 +2,15 @@
 
 What stands between `<!-- results:NAME -->` and `<!-- /results -->` is made from `benchmarks/results/NAME.json`; the
 name `summary` stands for one table of them all; own_tables.py makes those of `audit`, `codes`, `history` and `int8`,
-speed_tables.py those of `speed` and `speed-summary`, from `benchmarks/results/speed/`.
+baseline_tables.py those of `baselines` and `baselines-summary`, speed_tables.py those of `speed` and `speed-summary`,
+from `benchmarks/results/speed/`.
 """
 
 import re
 import sys
 from pathlib import Path
 
+import baseline_tables
 import own_tables
 import speed_tables
 
@@ -40,6 +42,8 @@ def filled(text: str, folder: Path = RESULTS) -> str:
             "history": own_tables.history,
             "audit": own_tables.audit,
             "int8": own_tables.int8,
+            "baselines": baseline_tables.baselines,
+            "baselines-summary": baseline_tables.summary,
             "speed": speed_tables.speed,
             "speed-summary": speed_tables.summary,
         }

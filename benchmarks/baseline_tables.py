@@ -1,0 +1,170 @@
+"""The tables of `baselines.py`, with what others report (published.toml) beside."""
+
+import json
+import tomllib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from own_tables import _number
+
+PUBLISHED = Path(__file__).parent / "published.toml"
+TASKS = {
+    "A-3": ("Next item", ("HR@5", "NDCG@5", "HR@10", "NDCG@10")),
+    "B-5": ("One of 100", ("HR@1", "HR@5", "NDCG@5", "HR@10", "NDCG@10")),
+    "C-3": ("Explanation, per cent", ("BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L")),
+    "C-12": ("Explanation with the feature word, per cent", ("BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L")),
+}
+SHORT = {
+    "A-3": ("HR@10", "NDCG@10"),
+    "B-5": ("HR@10", "NDCG@10"),
+    "C-3": ("BLEU-4", "ROUGE-L"),
+    "C-12": ("BLEU-4", "ROUGE-L"),
+}
+TOGETHER = (("beauty", "sports", "toys"), ("hm", "ml-1m"), ("rt-critics", "musical"))  # data sets of one short table
+
+
+def baselines(folder: Path) -> str:
+    """Every task on every data set: each system's numbers, and below them what others report for it."""
+    stored = _stored(folder)
+    parts = []
+    for prompt, (title, metrics) in TASKS.items():
+        for dataset, data in stored["data"].items():
+            rows = _rows(stored, prompt, [dataset])
+            if not any(_runs(stored, row, dataset, prompt) for row in rows):
+                continue
+            parts.append(f"**{title}** · {dataset}, test, protocol {data['protocol']}, data `{data['hash'][:12]}`")
+            head = ["system", "", *metrics, "seeds", "validation", "best epoch", "minutes to it", "minutes"]
+            lines = [f"| {' | '.join(head)} |", "| --- | --- " + "| ---: " * (len(head) - 2) + "|"]
+            for row in rows:
+                for source, numbers in _published(row["name"], dataset, prompt):
+                    cells = [_form(numbers[m], prompt) if m in numbers else "" for m in metrics]
+                    lines.append(f"| {row['title']} | {source} | {' | '.join(cells)} | | | | | |")
+                runs = _runs(stored, row, dataset, prompt)
+                numbers = [_over_seeds(runs, prompt, m) for m in metrics] if runs else [""] * len(metrics)
+                cells = [row["title"], "ours" if runs else "not run", *numbers, str(len(runs) or ""), *_training(runs)]
+                lines.append(f"| {' | '.join(cells)} |")
+            parts.append("\n".join(lines))
+    return "\n\n".join([*parts, _source(stored)]) + "\n"
+
+
+def summary(folder: Path) -> str:
+    """One table a task, data sets side by side."""
+    stored = _stored(folder)
+    parts = []
+    for prompt, metrics in SHORT.items():
+        for sets in TOGETHER:
+            rows = _rows(stored, prompt, sets)
+            if not any(_runs(stored, row, dataset, prompt) for row in rows for dataset in sets):
+                continue
+            published = any(_published(row["name"], dataset, prompt) for row in rows for dataset in sets)
+            kinds = ["published", "ours"] if published else ["ours"]
+            parts.append(f"**{TASKS[prompt][0]}**, {' / '.join(metrics)}:")
+            head = [f"{dataset}, {kind}" for dataset in sets for kind in kinds]
+            lines = [f"| | {' | '.join(head)} |", "| --- " + "| ---: " * len(head) + "|"]
+            for row in rows:
+                cells = [_short(stored, row, dataset, prompt, kind) for dataset in sets for kind in kinds]
+                lines.append(f"| {row['title']} | {' | '.join(cells)} |")
+            parts.append("\n".join(lines))
+    return "\n\n".join([*parts, _source(stored)]) + "\n"
+
+
+def _short(stored: dict[str, Any], row: dict[str, Any], dataset: str, prompt: str, kind: str) -> str:
+    metrics = SHORT[prompt]
+    if kind == "published":
+        return "; ".join(
+            " / ".join(_form(found[m], prompt) if m in found else "–" for m in metrics)
+            + ", LEAKY" * (source == "leaky")
+            for source, found in _published(row["name"], dataset, prompt)
+        )
+    runs = _runs(stored, row, dataset, prompt)
+    if not runs:
+        return "not run"
+    first, second = metrics
+    numbers = f"{_form(mean(_values(runs, prompt, first)), prompt)} / {_over_seeds(runs, prompt, second, False)}"
+    minutes = _training(runs)[-1]
+    return f"{numbers} · {len(runs)} seed{'s' * (len(runs) > 1)}" + (f" · {minutes} min" if minutes else "")
+
+
+def _rows(stored: dict[str, Any], prompt: str, sets: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows that have a number of this task on one of the data sets, or were to have one."""
+    return [
+        row
+        for row in stored["rows"]
+        for runs in [[run for run in stored["runs"] if run["row"] == row["name"] and run["dataset"] in sets]]
+        if any(prompt in run["test"] for run in runs)
+        or any(_published(row["name"], dataset, prompt) for dataset in sets)
+        or (not runs and row["writes"] == prompt.startswith("C") and set(sets) & set(row["datasets"]))
+    ]
+
+
+def _runs(stored: dict[str, Any], row: dict[str, Any], dataset: str, prompt: str) -> list[dict[str, Any]]:
+    of_row = [run for run in stored["runs"] if (run["row"], run["dataset"]) == (row["name"], dataset)]
+    return [run for run in of_row if prompt in run["test"]]
+
+
+@cache
+def _all_published() -> dict[str, Any]:
+    return tomllib.loads(PUBLISHED.read_text("utf-8"))
+
+
+def _published(row: str, dataset: str, prompt: str) -> list[tuple[str, dict[str, float]]]:
+    """Source and numbers by metric."""
+    return [
+        (found["source"], dict(zip(found["metrics"], found["values"][dataset], strict=True)))
+        for found in _all_published()["numbers"]
+        if (found["row"], found["prompt"]) == (row, prompt) and dataset in found["values"]
+    ]
+
+
+def _values(runs: list[dict[str, Any]], prompt: str, metric: str) -> list[float]:
+    return [run["test"][prompt][metric]["value"] for run in runs]
+
+
+def _over_seeds(runs: list[dict[str, Any]], prompt: str, metric: str, interval: bool = True) -> str:
+    """Mean ± standard deviation over seeds; of one seed the interval over users."""
+    values = _values(runs, prompt, metric)
+    if len(values) > 1:
+        return f"{_form(mean(values), prompt)} ± {_form(stdev(values), prompt)}"
+    if not interval:
+        return _form(values[0], prompt)
+    cell = runs[0]["test"][prompt][metric]
+    return "{} [{}, {}]".format(*(_form(cell[name], prompt) for name in ("value", "low", "high")))
+
+
+def _training(runs: list[dict[str, Any]]) -> list[str]:
+    """Validation, best epoch, minutes to it, minutes; means over seeds, empty for what has no epochs."""
+    told = [run["training"] for run in runs if run["training"]]
+    if not told:
+        return [""] * 4
+    validation, epoch, to_best, minutes = (
+        mean(run[name] for run in told) for name in ("validation", "best_epoch", "minutes_to_best", "minutes")
+    )
+    return [_number(validation), f"{epoch:.0f}", f"{to_best:.1f}", f"{minutes:.1f}"]
+
+
+def _form(value: float, prompt: str) -> str:
+    return f"{value:.2f}" if prompt.startswith("C") else _number(value)
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "baselines.json").read_text("utf-8"))
+
+
+def _source(stored: dict[str, Any]) -> str:
+    runs = stored["runs"]
+    days = sorted({run["date"][:10] for run in runs})
+    machines = dict.fromkeys(
+        f"{run['machine']['cpu']}, {run['threads']} of {run['machine']['cores']} cores" for run in runs
+    )
+    hashes = ", ".join(f"{name} `{data['hash'][:12]}`" for name, data in stored["data"].items())
+    sources = "; ".join(f"{name}: {words}" for name, words in _all_published()["sources"].items())
+    seeds = ", ".join(str(seed) for seed in sorted({run["seed"] for run in runs}))
+    return (
+        f"± is the standard deviation over seeds; brackets, of one seed: 95 % bootstrap over users. Minutes are of one "
+        f"training until it stopped, its validation among them; validation is what the epoch was chosen by. Published "
+        f"is {sources}. Test part, all users; data {hashes}; seeds {seeds}. Measured by `{stored['command']}` (vip5 "
+        f"{stored['version']}) on {' to '.join(dict.fromkeys((days[0], days[-1])))}; {'; '.join(machines)}."
+    )
