@@ -1,20 +1,23 @@
 """What every baseline promises, tried on each of them."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
-from vip5.baselines.base import Ranker
+from vip5.baselines.base import Baseline, Ranker, Writer
 from vip5.baselines.registry import BASELINES
 from vip5.baselines.run import BaselineRun, fit_run
-from vip5.data import Ragged
+from vip5.data import Dataset, Ragged
 from vip5.errors import UserError
 
 # So that each learns the tiny shop in a second.
 _LEARNED: dict[str, Any] = {"dim": 16, "epochs": 40, "batch_size": 16, "lr": 1e-2}
+_WRITES: dict[str, Any] = {"dim": 16, "epochs": 12, "batch_size": 16, "lr": 1e-2, "length": 8, "dropout": 0.0}
 SETTINGS: dict[str, dict[str, Any]] = {
     "popularity": {},
     "item-knn": {},
@@ -25,21 +28,36 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "hgn": _LEARNED | {"targets": 1},
     "sasrec": _LEARNED | {"dropout": 0.0},
     "s3-rec": _LEARNED | {"dropout": 0.0, "pretraining": 5},
+    "frequent-sentence": {},
+    "neighbour-sentence": {},
+    "attn2seq": _WRITES,
+    "nrt": _WRITES,
+    "peter": _WRITES,
+    "peter+": _WRITES,
 }
 IN_ORDER = {"hgn", "sasrec", "s3-rec"}  # systems that see in which order things are bought
 # The loss says nothing of the order of what a person did not buy: every order costs the same. That of products of short
 # vectors follows from what others bought; a network can put these items anywhere, and does for some of the 80.
 INEXACT = {"bpr-mlp"}
 SHELF = 8
+RANKERS = {name: system for name, system in BASELINES.items() if issubclass(system, Ranker)}
+WRITERS = {name: system for name, system in BASELINES.items() if issubclass(system, Writer)}
 every_system = pytest.mark.parametrize("name", BASELINES)
+every_ranker = pytest.mark.parametrize("name", RANKERS)
+every_writer = pytest.mark.parametrize("name", WRITERS)
+
+
+def asked(data: Dataset, split: str = "test") -> pl.DataFrame:
+    """What a writer is told of the reviews of a split."""
+    return data.reviews.filter(pl.col("split") == split).select("user", "item", "rating", "feature")
 
 
 @pytest.fixture(scope="module")
 def fitted(tiny):
     """Each system, fitted once."""
-    made: dict[str, Ranker] = {}
+    made: dict[str, Baseline] = {}
 
-    def get(name: str) -> Ranker:
+    def get(name: str) -> Any:
         if name not in made:
             made[name] = BASELINES[name].fit(tiny, **SETTINGS[name])
         return made[name]
@@ -47,7 +65,7 @@ def fitted(tiny):
     return get
 
 
-@every_system
+@every_ranker
 def test_the_right_answer(name, tiny, fitted):
     """Who took a2 to a5 takes a6 next. Where order is not seen, a1 is as good; where nobody is known, the shelf that
     sells more comes first. Chance is one in seven. Items that nobody bought are left out: by its looks a8 is the mean
@@ -66,7 +84,7 @@ def test_the_right_answer(name, tiny, fitted):
     assert np.mean(right) >= (0.9 if name in INEXACT else 1.0)
 
 
-@pytest.mark.parametrize("name", [name for name, system in BASELINES.items() if system.cold_items])
+@pytest.mark.parametrize("name", [name for name, system in RANKERS.items() if system.cold_items])
 def test_what_nobody_bought_is_told_by_its_looks(name, tiny, fitted):
     cold = [tiny.item_index("a8"), tiny.item_index("b8")]
     scores = fitted(name).scores(tiny.history("test"), np.arange(tiny.n_users))[:, cold]
@@ -74,7 +92,7 @@ def test_what_nobody_bought_is_told_by_its_looks(name, tiny, fitted):
     assert ((scores[:, 0] > scores[:, 1]) == first).all()
 
 
-@every_system
+@every_ranker
 def test_lists_are_the_order_of_the_scores(name, tiny, fitted):
     """By a loop over users: outside the history, ties in the drawn order, -1 where items run out."""
     system, histories, users = fitted(name), tiny.history("test"), np.arange(tiny.n_users)
@@ -94,7 +112,7 @@ def test_lists_are_the_order_of_the_scores(name, tiny, fitted):
         assert ordered[user].tolist() == sorted(lists[user].tolist(), key=key.__getitem__)
 
 
-@every_system
+@every_ranker
 def test_answers_do_not_depend_on_who_is_asked_together(name, tiny, fitted):
     system, users = fitted(name), np.arange(tiny.n_users)
     histories = Ragged.from_lists([[], [3, 3], *tiny.history("test")][: tiny.n_users])
@@ -104,7 +122,7 @@ def test_answers_do_not_depend_on_who_is_asked_together(name, tiny, fitted):
         assert np.allclose(alone[0], together[user], rtol=1e-4, atol=1e-5)
 
 
-@every_system
+@every_ranker
 def test_what_it_says_of_unknown_people_holds(name, tiny, fitted):
     """`cold_users`: the history says all. Without it, the user says something."""
     system, histories, users = fitted(name), tiny.history("test"), np.arange(tiny.n_users)
@@ -113,18 +131,69 @@ def test_what_it_says_of_unknown_people_holds(name, tiny, fitted):
     assert np.array_equal(known, unknown) if system.cold_users else not np.allclose(known, unknown)
 
 
+@every_writer
+def test_the_right_sentence(name, tiny, fitted):
+    """Of shelf a "the red … is fine .", of shelf b "the blue … looks dull .", with the feature where it is told; and
+    the most frequent sentence is one of shelf a's, for everybody."""
+    told = asked(tiny)
+    shelves = tiny.items["item"].gather(told["item"]).str.slice(0, 1)
+    written = fitted(name).write(told)
+    assert len(written) == len(told) == 80
+    for said, shelf, part in zip(written, shelves, told["feature"], strict=True):
+        part = part if WRITERS[name].feature_word else said.split()[2]
+        red = shelf == "a" or name == "frequent-sentence"
+        assert said.replace(" .", ".") == (f"the red {part} is fine." if red else f"the blue {part} looks dull.")
+        assert part in ("cup", "lid", "box", "bag")
+
+
+@every_writer
+def test_whoever_asks_of_whatever_gets_a_sentence(name, tiny, fitted):
+    """A stranger, an unknown item, no rating, no feature or one of words that nobody said: each gets words."""
+    strange = {"user": -1, "item": -1, "rating": None, "feature": "jet pack"}
+    rows = [{**asked(tiny).row(0, named=True), **{key: strange[key]}} for key in strange]
+    rows += [strange, strange | {"feature": None}]
+    written = fitted(name).write(pl.DataFrame(rows, schema=asked(tiny).schema))
+    assert len(written) == 6 and all(len(said.split()) >= 3 for said in written)
+    assert fitted(name).write(asked(tiny).clear()) == []
+
+
+@every_writer
+def test_sentences_do_not_depend_on_what_is_asked_together(name, tiny, fitted):
+    together = fitted(name).write(asked(tiny))
+    assert [fitted(name).write(asked(tiny)[row])[0] for row in (0, 5, 79)] == [together[row] for row in (0, 5, 79)]
+
+
+@every_writer
+def test_the_feature_is_read_where_a_system_says_so(name, tiny, fitted):
+    told = asked(tiny)
+    other = told.with_columns(pl.col("feature").replace({"cup": "lid", "lid": "box", "box": "bag", "bag": "cup"}))
+    same = fitted(name).write(told) == fitted(name).write(other)
+    assert same != WRITERS[name].feature_word
+
+
+@every_writer
+def test_without_explanations_it_is_said(name, tiny):
+    bare = Dataset(tiny.path)
+    bare.__dict__["reviews"] = tiny.reviews.with_columns(explanation=pl.lit(None, pl.String))
+    with pytest.raises(UserError, match=r"explanations, and the training part of .* has none"):
+        WRITERS[name].fit(bare, **SETTINGS[name])
+
+
 @every_system
 def test_the_seed_decides(name, tiny):
     short = SETTINGS[name] | ({"epochs": 2} if "epochs" in SETTINGS[name] else {})
     one, same, other = (BASELINES[name].fit(tiny, **short, seed=seed) for seed in (5, 5, 6))
     for key, tensor in one.tensors().items():
         assert torch.equal(tensor, same.tensors()[key])
-    assert np.array_equal(one.place, same.place) and not np.array_equal(one.place, other.place)
+    if isinstance(one, Ranker):
+        assert np.array_equal(one.place, same.place) and not np.array_equal(one.place, other.place)
+    if "epochs" in short:
+        assert any(not torch.equal(tensor, other.tensors()[key]) for key, tensor in one.tensors().items())
 
 
 @every_system
 def test_the_test_part_decides_nothing(name, tiny, make_tiny):
-    """Everybody takes another last item: the same system, to the bit."""
+    """Everybody takes another last item, and says of it what nobody said: the same system, to the bit."""
     short = SETTINGS[name] | ({"epochs": 3} if "epochs" in SETTINGS[name] else {})
     changed = make_tiny({user: f"{'ab'[user[0] == 'a']}{n % 8}" for n, user in enumerate(tiny.users["user"])})
     assert changed.items["item"].equals(tiny.items["item"])
@@ -138,12 +207,15 @@ def test_the_test_part_decides_nothing(name, tiny, make_tiny):
 def test_a_run_folder_brings_it_back(name, tiny, tmp_path):
     made = fit_run(name, tiny, tmp_path / "run", SETTINGS[name], "vip5 baseline …", quiet=True)
     again = BaselineRun.load(tmp_path / "run")
-    histories, users = tiny.history("test"), np.arange(tiny.n_users)
     assert type(again.system) is BASELINES[name] and again.system.settings == made.system.settings
-    assert np.allclose(
-        again.system.scores(histories, users), made.system.scores(histories, users), rtol=1e-4, atol=1e-5
-    )
-    assert np.array_equal(again.system.rank(histories, 5, users), made.system.rank(histories, 5, users))
+    if isinstance(again.system, Writer):
+        assert again.system.write(asked(tiny)) == made.system.write(asked(tiny))
+    else:
+        histories, users = tiny.history("test"), np.arange(tiny.n_users)
+        assert np.allclose(
+            again.system.scores(histories, users), made.system.scores(histories, users), rtol=1e-4, atol=1e-5
+        )
+        assert np.array_equal(again.system.rank(histories, 5, users), made.system.rank(histories, 5, users))
     about = json.loads((tmp_path / "run/run.json").read_text())
     assert about["dataset"]["hash"] == tiny.hash and about["command"] == "vip5 baseline …"
     assert not (tmp_path / "run/state.safetensors").exists()
@@ -153,7 +225,7 @@ def test_a_run_folder_brings_it_back(name, tiny, tmp_path):
 
 @every_system
 def test_settings_are_checked(name, tiny):
-    with pytest.raises(UserError, match=f"settings of {name}: sede: no such setting; there are seed"):
+    with pytest.raises(UserError, match=f"settings of {re.escape(name)}: sede: no such setting; there are seed"):
         BASELINES[name].fit(tiny, sede=3)
 
 

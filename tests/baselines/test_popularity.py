@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vip5.baselines.base import Settings
-from vip5.baselines.popularity import Popularity, most_frequent_sentence
+from vip5.baselines.popularity import Popularity
 from vip5.data import Ragged
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
 
@@ -83,19 +83,6 @@ def test_ties_are_fair_and_the_seed_decides():
     assert np.mean(hits) == pytest.approx(0.1, abs=0.03)
     assert Popularity(counts, Settings(seed=5)).order.tolist() == Popularity(counts, Settings(seed=5)).order.tolist()
     assert Popularity(counts, Settings(seed=5)).order.tolist() != Popularity(counts, Settings(seed=6)).order.tolist()
-
-
-def reviews(*rows: tuple[str | None, str]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema={"explanation": pl.String, "split": pl.String}, orient="row")
-
-
-def test_most_frequent_sentence_is_of_the_training_part():
-    table = reviews(
-        ("good", "train"), ("nice", "train"), ("nice", "train"), *[("test only", "test")] * 5, (None, "train")
-    )
-    assert most_frequent_sentence(table) == "nice"
-    assert most_frequent_sentence(reviews(("b", "train"), ("a", "train"))) == "a"
-    assert most_frequent_sentence(reviews((None, "train"), ("x", "validation"))) is None
 
 
 def test_published_numbers_on_beauty(shared):

@@ -6,9 +6,13 @@ import shutil
 import numpy as np
 import pytest
 
+from vip5.baselines.copied import FrequentSentence
 from vip5.baselines.popularity import Popularity
+from vip5.baselines.run import BaselineRun
+from vip5.evaluation.baseline import evaluate_baseline
 from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
+from vip5.evaluation.stored import load_sentences
 
 
 @pytest.fixture
@@ -66,6 +70,7 @@ def test_what_is_refused(vip5, tiny_data, runs):
         (("baseline", "popularity", tiny_data.path, "-o", runs / "popularity"), "holds a finished run"),
         (("evaluate", runs / "popularity", "--decode", "exact"), "are of models"),
         (("evaluate", runs / "popularity", "--prompts", "Z-1"), "unknown prompt Z-1"),
+        (("evaluate", runs / "popularity", "--prompts", "C-7"), "prompt C-7 is not evaluated"),
         (("recommend", runs / "popularity", "--user", tiny_data.users["user"][0]), "is the run of a baseline"),
     ):
         code, _, err = vip5(*words)
@@ -80,3 +85,36 @@ def test_a_learned_one(vip5, tiny_data, tmp_path):
     )
     code, out, err = vip5("evaluate", tmp_path / "run", "--prompts", "A-3,C-3", "--users", 20)
     assert code == 0 and "sasrec" in out and "writes no sentences" in " ".join(err.split())
+
+
+def test_writers_are_asked_about_the_same_reviews_as_a_model(vip5, tiny_data, tiny_run, tmp_path):
+    model = shutil.copytree(tiny_run, tmp_path / "model")
+    assert vip5("evaluate", model, "--prompts", "C-1,C-3,C-12")[0] == 0
+    small = ["dim=16", "epochs=1", "length=8"]
+    for name, settings in (("frequent-sentence", []), ("peter", small), ("peter+", small)):
+        assert vip5("baseline", name, tiny_data.path, "--out", tmp_path / name, *settings)[0] == 0
+        code, _, err = vip5("evaluate", tmp_path / name, "--prompts", "A-3,C-1,C-3,C-12")
+        said = " ".join(err.split())
+        assert code == 0 and f"left out A-3: {name} writes sentences and ranks no items" in said
+        assert ("left out C-3: peter+ has to be told a feature word" in said) == (name == "peter+")
+        ours, theirs = load_sentences(tmp_path / name), load_sentences(model)
+        asked = theirs.filter(prompt="C-12") if name == "peter+" else theirs
+        assert ours.select("prompt", "user", "item", "truth").equals(asked.select("prompt", "user", "item", "truth"))
+        assert ours["written"].str.len_chars().min() > 0 and name in (tmp_path / name / "README.md").read_text()
+    names = ("frequent-sentence", "peter", "peter+")
+    code, out, _ = vip5("compare", model, *(tmp_path / name for name in names), "--json")
+    rows = {(row["prompt"], row["metric"], row["system"]) for row in json.loads(out)["rows"]}
+    assert code == 0 and rows == {("C-12", metric, name) for metric in ("BLEU-4", "ROUGE-L") for name in names}
+
+
+def test_a_writer_reads_of_a_review_what_the_prompt_tells(tiny_data, monkeypatch):
+    run = BaselineRun(FrequentSentence.fit(tiny_data), tiny_data)
+    seen = []
+    monkeypatch.setattr(FrequentSentence, "write", lambda self, told: seen.append(told) or ["so it is"] * len(told))
+    done = evaluate_baseline(run, ["C-1", "C-3", "C-9", "C-12"])
+    told = [{name for name in ("rating", "feature") if shown[name].count()} for shown in seen]
+    assert told == [set(), {"rating"}, {"feature"}, {"rating", "feature"}]
+    for shown, name in zip(seen, ("C-1", "C-3", "C-9", "C-12"), strict=True):
+        samples = done.told[name].samples
+        assert shown.columns == ["user", "item", "rating", "feature"]
+        assert shown["user"].to_list() == samples.user.tolist() and shown["item"].to_list() == samples.item.tolist()

@@ -175,7 +175,7 @@ def test_wrong_words_are_shown_with_the_usage(vip5, tiny_run):
 def test_what_left_out_is_said(vip5, tiny_run, monkeypatch):
     from vip5.evaluation import evaluate
 
-    monkeypatch.setattr(evaluate, "held_out_explanations", lambda run, prompt: [])
+    monkeypatch.setattr(evaluate, "held_out_explanations", lambda *_: [])
     code, _, err = vip5("evaluate", tiny_run, "--prompts", "C-3")
     assert code == 0 and "left out C-3" in err
 

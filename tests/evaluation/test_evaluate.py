@@ -182,7 +182,7 @@ def test_explanation_numbers(run, evaluation):
     reviews = run.dataset.reviews
     for prompt in ("C-3", "C-12"):
         written, truth = evaluation.told[prompt].written, evaluation.told[prompt].truth
-        rows = held_out_explanations(run, run.prompts[prompt]).review
+        rows = held_out_explanations(run.dataset, run.prompts[prompt]).review
         assert truth == [reviews["explanation"][int(row)] for row in rows] and len(written) == len(truth)
         assert set(reviews["split"].gather(rows)) == {"test"}
         for metric, name in (("ROUGE-1", "rouge1"), ("ROUGE-L", "rougeL")):

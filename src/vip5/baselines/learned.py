@@ -67,7 +67,7 @@ class Learned(Baseline):
         self, settings: Any, n_users: int, n_items: int, device: str = "cpu", features: Tensor | None = None
     ) -> None:
         super().__init__(settings, n_users, n_items)
-        self.features = features  # of `read_features`, which the module keeps as its own
+        self.features = features  # of `read_features`, which the module keeps as its own, by this name
         self.device = torch.device(device)
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
@@ -80,7 +80,7 @@ class Learned(Baseline):
 
     @classmethod
     def read_features(cls, dataset: Dataset, settings: Any) -> Tensor | None:
-        """What a system's module keeps of the data set: of photos [n_items, …], or a graph; None for most."""
+        """What a system reads of the data set before it is built: photos' features, a graph, a vocabulary; None for others."""
         return None
 
     @abstractmethod

@@ -1,10 +1,9 @@
-"""Popularity: what is bought most, for everyone; and, for explanations, the sentence written most."""
+"""Popularity: what is bought most, for everyone."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
@@ -72,17 +71,3 @@ class Popularity(Ranker):
         """Each row of item indices [n, C] with the most popular first; who asks does not matter."""
         by_place = np.argsort(self._rank_of[candidates], axis=1)
         return np.take_along_axis(candidates, by_place, axis=1)
-
-
-def most_frequent_sentence(reviews: pl.DataFrame) -> str | None:
-    """The explanation that stands most often in the training part of `reviews`; the first in the alphabet of equals.
-
-    `None` where no training review has an explanation.
-    """
-    counted = (
-        reviews.filter((pl.col("split") == "train") & pl.col("explanation").is_not_null())
-        .group_by("explanation")
-        .len()
-        .sort(["len", "explanation"], descending=[True, False])
-    )
-    return counted["explanation"][0] if len(counted) else None

@@ -1,19 +1,26 @@
 """All systems by name."""
 
 from vip5.baselines import p5
+from vip5.baselines.attn2seq import Attn2Seq
 from vip5.baselines.base import Baseline
 from vip5.baselines.bpr import BPRMF
 from vip5.baselines.bpr_mlp import BPRMLP
+from vip5.baselines.copied import FrequentSentence, NeighbourSentence
 from vip5.baselines.hgn import HGN
 from vip5.baselines.item_knn import ItemKNN
 from vip5.baselines.lightgcn import LightGCN
+from vip5.baselines.nrt import NRT
+from vip5.baselines.peter import PETER, PETERPlus
 from vip5.baselines.popularity import Popularity
 from vip5.baselines.s3_rec import S3Rec
 from vip5.baselines.sasrec import SASRec
 from vip5.baselines.vbpr import VBPR
 from vip5.errors import UserError
 
-_SYSTEMS: tuple[type[Baseline], ...] = (Popularity, ItemKNN, BPRMF, BPRMLP, LightGCN, VBPR, HGN, SASRec, S3Rec)
+_SYSTEMS: tuple[type[Baseline], ...] = (
+    *(Popularity, ItemKNN, BPRMF, BPRMLP, LightGCN, VBPR, HGN, SASRec, S3Rec),
+    *(FrequentSentence, NeighbourSentence, Attn2Seq, NRT, PETER, PETERPlus),
+)
 BASELINES = {system.name: system for system in _SYSTEMS}
 
 

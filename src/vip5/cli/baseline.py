@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def baseline(
-    name: Annotated[str, typer.Argument(help="popularity, item-knn, sasrec…; a wrong name lists all.")],
+    name: Annotated[str, typer.Argument(help="popularity, item-knn, sasrec, peter…; a wrong name lists all.")],
     dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Settings of the system, as in loss=bce dim=50.", metavar="[KEY=VALUE]…")
@@ -29,7 +29,7 @@ def baseline(
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Fit a baseline. It stops when the validation items are found no better; killed, the same command goes on.
+    """Fit a baseline. It stops when the validation part is found no better; killed, the same command goes on.
 
     p5 is VIP5 without photos, trained whole: it takes preset=NAME and the settings of vip5 train, and its run is that
     of a model.

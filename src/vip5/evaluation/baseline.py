@@ -1,13 +1,15 @@
 """A baseline's run against the held-out part, as a model's is: the same users, lists, metrics, intervals and files.
 
-A baseline reads no prompt: its answer to a task stands under each prompt of that task, so that it can be compared with
-what models answered to it.
+A baseline reads no prompt. A ranker's answer to a task stands under each prompt of that task, so that it can be
+compared with what models answered to it; a writer is asked about the same reviews as a model, and told of each what the
+prompt tells.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from vip5.baselines.base import Ranker
+from vip5.baselines.base import Baseline, Ranker, Writer
 from vip5.baselines.popularity import Popularity
 from vip5.baselines.run import BaselineRun
 from vip5.data import Dataset
@@ -15,11 +17,12 @@ from vip5.errors import UserError
 from vip5.evaluation.audit import Audit, audit, codes_of
 from vip5.evaluation.card import CARD
 from vip5.evaluation.evaluate import PROMPTS, Evaluation, Settings
+from vip5.evaluation.explanations import explanation_results, held_out_explanations, tell_of, why_unanswered
 from vip5.evaluation.held_out import HeldOut
-from vip5.evaluation.results import Result, Results, write_whole
+from vip5.evaluation.results import EXPLANATION, Result, Results, write_whole
 from vip5.evaluation.scores import Ranked, ranking_results
 from vip5.evaluation.tables import BADGES, audit_lines, markdown
-from vip5.prompts import load_prompts
+from vip5.prompts import Prompt, load_prompts
 
 CODES = "sequential"  # a baseline has no item codes; the rules of the audit are tried on these
 
@@ -29,22 +32,29 @@ def evaluate_baseline(
 ) -> Evaluation:
     """Score the test part, as `evaluate` does; a next item's list has `beams` places, candidates are ranked whole."""
     settings = settings or Settings()
-    evaluation, known = Evaluation(run), load_prompts()
+    evaluation, known, system = Evaluation(run), load_prompts(), run.system
     found: dict[str, tuple[HeldOut, Ranked, list[Result]]] = {}  # by task
     for name in dict.fromkeys(prompts):
         if name not in known:
             raise UserError(f"unknown prompt {name}: there are {', '.join(known)}")
         task = known[name].task
-        if task not in ("next", "choice") or not isinstance(run.system, Ranker):
-            does = "ranks items and writes no sentences" if isinstance(run.system, Ranker) else "writes sentences alone"
-            evaluation.left_out.append(f"{name}: {run.system.name} {does}")
+        if task == "explain" and known[name].target == "{explanation}":
+            if isinstance(system, Writer):
+                _explain(system, run.dataset, known[name], settings, evaluation)
+            else:
+                evaluation.left_out.append(f"{name}: {system.name} ranks items and writes no sentences")
+            continue
+        if task not in ("next", "choice"):
+            raise UserError(f"prompt {name} is not evaluated: it must ask for an item, or for an explanation alone")
+        if not isinstance(system, Ranker):
+            evaluation.left_out.append(f"{name}: {system.name} writes sentences and ranks no items")
             continue
         if task not in found:
             held = HeldOut.of(run.dataset, "test", settings.users)
             if not len(held):
                 evaluation.left_out.append(f"{name}: no user has both a training and a test part")
                 continue
-            found[task] = _ranked(run.system, run.dataset, task, held, settings)
+            found[task] = _ranked(system, run.dataset, task, held, settings)
         held, ranked, results = found[task]
         evaluation.ranked[name] = held, ranked
         evaluation.results += [result.model_copy(update={"prompt": name}) for result in results]
@@ -87,15 +97,30 @@ def _ranked(
         task = f"one of {shown[0].shape[1]}"
         lists = [system.rank_candidates(part, held.histories, held.users) for part in shown]
         popular = [popularity.rank_candidates(part, held.histories) for part in shown]
-    about = {
+    about = _about(system, dataset) | {"task": task, "prompt": ""}  # each prompt's in its turn
+    ranked, other = Ranked.of(lists, held.targets), Ranked.of(popular, held.targets)
+    return held, ranked, ranking_results(ranked, other, held, popularity.counts, about, settings.cutoffs, settings.seed)
+
+
+def _explain(system: Writer, dataset: Dataset, prompt: Prompt, settings: Settings, evaluation: Evaluation) -> None:
+    if system.feature_word and "feature" not in prompt.needs:
+        evaluation.left_out.append(f"{prompt.id}: {system.name} has to be told a feature word, and it gives none")
+        return
+    samples = held_out_explanations(dataset, prompt, settings.users)
+    if not len(samples):
+        evaluation.left_out.append(f"{prompt.id}: {why_unanswered(dataset)}")
+        return
+    told = evaluation.told[prompt.id] = tell_of(system, dataset, prompt, samples)
+    about = _about(system, dataset) | {"task": EXPLANATION, "prompt": prompt.id}
+    evaluation.results += explanation_results(told, dataset.reviews, about, settings.seed)
+
+
+def _about(system: Baseline, dataset: Dataset) -> dict[str, Any]:
+    return {
         "dataset": dataset.manifest.name,
         "data_hash": dataset.hash,
         "protocol": dataset.manifest.protocol,
         "split": "test",
         "model": system.name,
         "seed": system.settings.seed,
-        "task": task,
-        "prompt": "",  # each prompt's in its turn
     }
-    ranked, other = Ranked.of(lists, held.targets), Ranked.of(popular, held.targets)
-    return held, ranked, ranking_results(ranked, other, held, popularity.counts, about, settings.cutoffs, settings.seed)

@@ -5,13 +5,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 
 from vip5.baselines.popularity import Popularity
 from vip5.baselines.run import BaselineRun
 from vip5.errors import UserError
-from vip5.evaluation.explanations import Told, explanation_results, held_out_explanations, tell
+from vip5.evaluation.explanations import (
+    Told,
+    explanation_results,
+    held_out_explanations,
+    tell,
+    why_unanswered,
+)
 from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.predict import Ranking, choose, exact_next, next_items, write_choice, write_next
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
@@ -20,7 +25,6 @@ from vip5.evaluation.scores import Ranked, ranking_results, wasted_results
 from vip5.evaluation.stored import RANKS, SENTENCES, rank_rows, save_ranks, save_sentences
 from vip5.prompts import Prompt
 from vip5.training import Run
-from vip5.training.draw import explainable
 
 PROMPTS = ("A-3", "A-9", "B-5", "B-8", "C-3", "C-12")  # a seen and an unseen one of each family, as in the paper
 CUTOFFS = (1, 5, 10)
@@ -161,13 +165,9 @@ def _choice(
 
 
 def _explain(run: Run, prompt: Prompt, settings: Settings, label: str, evaluation: Evaluation) -> None:
-    samples = held_out_explanations(run, prompt)
-    if settings.users is not None and settings.users < len(samples):
-        samples = samples.take(np.unique(np.linspace(0, len(samples) - 1, settings.users).astype(int)))
+    samples = held_out_explanations(run.dataset, prompt, settings.users)
     if not len(samples):
-        nothing = not len(explainable(run.dataset, "test"))
-        lacks = "the test part has no reviews" if nothing else "its fields are missing"
-        evaluation.left_out.append(f"{prompt.id}: {lacks}")
+        evaluation.left_out.append(f"{prompt.id}: {why_unanswered(run.dataset)}")
         return
     told = tell(run, prompt, samples, settings.text_beams, settings.progress)
     about = _about(run, label) | {"task": EXPLANATION, "prompt": prompt.id}

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from vip5.baselines.popularity import most_frequent_sentence
+from vip5.baselines.base import Writer
+from vip5.baselines.copied import most_frequent_sentence
+from vip5.data import Dataset
 from vip5.evaluation import sentences as of_sentences
 from vip5.evaluation.intervals import Estimate, estimate
 from vip5.evaluation.predict import explain
@@ -28,11 +30,13 @@ class Told:
     truth: list[str]
 
 
-def held_out_explanations(run: Run, prompt: Prompt) -> Samples:
-    """The test reviews that can fill an explanation prompt, as samples."""
-    reviews = run.dataset.reviews
-    rows = explainable(run.dataset, "test")["row"].to_numpy()
+def held_out_explanations(dataset: Dataset, prompt: Prompt, most: int | None = None) -> Samples:
+    """The test reviews that can fill an explanation prompt, as samples; with `most`, no more, spread evenly."""
+    reviews = dataset.reviews
+    rows = explainable(dataset, "test")["row"].to_numpy()
     rows = rows[fillable(reviews, prompt)[rows]]
+    if most is not None and most < len(rows):
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
     return Samples.of(
         np.zeros(len(rows), int),
         reviews["user"].to_numpy()[rows],
@@ -42,10 +46,28 @@ def held_out_explanations(run: Run, prompt: Prompt) -> Samples:
     )
 
 
+def why_unanswered(dataset: Dataset) -> str:
+    """Why `held_out_explanations` finds none."""
+    nothing = not len(explainable(dataset, "test"))
+    return "the test part has no reviews" if nothing else "its fields are missing"
+
+
 def tell(run: Run, prompt: Prompt, samples: Samples, beams: int = 1, progress: bool = False) -> Told:
     """Let a run explain; `samples` are some of `held_out_explanations`."""
-    truth = run.dataset.reviews["explanation"].gather(samples.review).to_list()
-    return Told(samples, explain(run, prompt.id, samples, beams=beams, progress=progress), truth)
+    return Told(samples, explain(run, prompt.id, samples, beams=beams, progress=progress), truth(run.dataset, samples))
+
+
+def tell_of(writer: Writer, dataset: Dataset, prompt: Prompt, samples: Samples) -> Told:
+    """As `tell`, by a baseline, which is told what the prompt tells of a review: its rating and feature, or not."""
+    asked = dataset.reviews.select("user", "item", "rating", "feature")[samples.review]
+    kept = {"rating": "star_rating", "feature": "feature"}
+    hidden = [pl.lit(None, asked.schema[column]).alias(column) for column in kept if kept[column] not in prompt.needs]
+    return Told(samples, writer.write(asked.with_columns(hidden)), truth(dataset, samples))
+
+
+def truth(dataset: Dataset, samples: Samples) -> list[str]:
+    """The true sentences."""
+    return dataset.reviews["explanation"].gather(samples.review).to_list()
 
 
 def explanation_results(told: Told, reviews: pl.DataFrame, about: dict[str, Any], seed: int) -> list[Result]:

@@ -104,7 +104,7 @@ def _cases(run: Run) -> list[Case]:
     """Some users of the test part with a test item, every so many, as people would look at them."""
     data = run.dataset
     prompt = run.prompts["C-12"]
-    told = held_out_explanations(run, prompt)
+    told = held_out_explanations(data, prompt)
     told = told.take(np.flatnonzero(np.isin(told.user, data.tested("test"))))
     rows = told.take(np.linspace(0, len(told) - 1, _CASES).astype(int))
     sentences = explain(run, prompt.id, rows)
