@@ -25,6 +25,7 @@ class FrequentSentence(Writer):
     name = "frequent-sentence"
     source = "counts of the training part"
     cold_users = True
+    text = True
 
     def __init__(self, sentence: str, settings: Settings, n_users: int, n_items: int) -> None:
         super().__init__(settings, n_users, n_items)

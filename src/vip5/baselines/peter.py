@@ -25,7 +25,7 @@ class PETERSettings(WriterSettings):
 
     layers: int = Field(2, ge=1)
     heads: int = Field(2, ge=1)
-    inner: int = Field(256, ge=1)  # of the feed-forward
+    inner: int = Field(128, ge=1)  # of the feed-forward
     context: float = Field(1.0, ge=0)  # weight of the context loss
     rating: float = Field(0.1, ge=0)  # weight of the rating loss
 

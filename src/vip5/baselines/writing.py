@@ -94,9 +94,11 @@ class WriterSettings(LearnedSettings):
     """Settings of every system that learns to write."""
 
     epochs: int = Field(50, ge=1)
-    patience: int = Field(3, ge=1)
-    words: int = Field(5000, ge=1)  # of the vocabulary, at most
-    length: int = Field(20, ge=1)  # words of a sentence that are learned and written, at most
+    patience: int = Field(1, ge=1)
+    batch_size: int = Field(64, ge=1)
+    lr: float = Field(3e-3, gt=0)
+    words: int = Field(3000, ge=1)  # of the vocabulary, at most
+    length: int = Field(15, ge=1)  # words of a sentence that are learned and written, at most
     dropout: float = Field(0.2, ge=0, lt=1)
     forget: float = Field(0.1, ge=0, lt=1)  # how often a user or item is shown in training as one that is not known
 
@@ -106,7 +108,8 @@ class LearnedWriter(Learned, Writer):
     word of the validation part's.
 
     It defines `build`, `teach`, `begin` and `step`; its module has `out`, from a hidden vector to words, without bias.
-    Sentences are written greedily; an unknown word is never written.
+    Sentences are written greedily; an unknown word is never written. Of the validation part `validate_users` bounds the
+    reviews.
     """
 
     goal = "log-probability"
