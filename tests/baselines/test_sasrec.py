@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from vip5.baselines.sasrec import SASRec, SASRecSettings
-from vip5.baselines.transformer import like_lengths
+from vip5.baselines.transformer import like_lengths, with_gaps
 from vip5.data import Ragged
 from vip5.errors import UserError
 
@@ -41,20 +41,17 @@ def by_hand(made: SASRec, history: list[int]) -> np.ndarray:
     for block in (f"blocks.{n}" for n in range(settings.blocks)):
         normed = [norm(x, f"{block}.norm_attention") for x in xs]
         after = []
-        for place, x in enumerate(xs):
+        for place in range(len(xs)):
             parts = []
             for head in range(settings.heads):
                 part = slice(head * size, (head + 1) * size)
                 q = linear(normed[place], f"{block}.query")[part]
-                keys = [linear(y, f"{block}.key")[part] for y in normed[: place + 1]]
-                values = [linear(y, f"{block}.value")[part] for y in normed[: place + 1]]
+                keys = [linear(y, f"{block}.key")[part] for y in xs[: place + 1]]
+                values = [linear(y, f"{block}.value")[part] for y in xs[: place + 1]]
                 p = np.exp([q @ k / np.sqrt(size) for k in keys])
                 parts.append(sum(w * v for w, v in zip(p / p.sum(), values, strict=True)))
-            after.append(x + np.concatenate(parts))
-        xs = [
-            x + linear(np.maximum(linear(norm(x, f"{block}.norm_forward"), f"{block}.inner"), 0), f"{block}.outer")
-            for x in after
-        ]
+            after.append(norm(normed[place] + np.concatenate(parts), f"{block}.norm_forward"))
+        xs = [x + linear(np.maximum(linear(x, f"{block}.inner"), 0), f"{block}.outer") for x in after]
     return weights["items.weight"] @ norm(xs[-1], "norm")
 
 
@@ -93,21 +90,42 @@ def test_losses_by_hand():
     assert system(loss="bce")._loss(h, target, user, Third()).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("by", ["batch", "position"])
-def test_sampled_softmax_is_softmax_over_what_was_drawn(by):
+def test_sampled_softmax_is_softmax_over_what_was_drawn():
     """The right item counts once, though it may be drawn too."""
-    made, k = system(loss="sampled", negatives=40, negatives_by=by), 40
     h, target, user = torch.randn(5, 8), torch.tensor([1, 2, 3, 4, 29]), torch.zeros(5, dtype=torch.long)
+    made = system(loss="sampled", negatives=40, pool=40)
     torch.manual_seed(7)
     found = made._loss(h, target, user, None).item()
     torch.manual_seed(7)
-    drawn = torch.randint(N_ITEMS, (k,)).expand(5, k) if by == "batch" else torch.randint(N_ITEMS, (5, k))
+    drawn = torch.randint(N_ITEMS, (40,)).tolist()
     logits, losses = (h @ made.module.items.weight.T).detach(), []
-    for row, right, items in zip(logits, target.tolist(), drawn.tolist(), strict=True):
-        among = torch.stack([row[right], *(row[item] for item in items if item != right)])
+    for row, right in zip(logits, target.tolist(), strict=True):
+        among = torch.stack([row[right], *(row[item] for item in drawn if item != right)])
         losses.append(-among.log_softmax(0)[0])
     assert found == pytest.approx(float(torch.stack(losses).mean()), rel=1e-5)
-    assert any(t in row for t, row in zip(target.tolist(), drawn.tolist(), strict=True))  # it was drawn
+    assert set(target.tolist()) & set(drawn)  # some right ones were drawn
+
+
+def test_a_pool_stands_for_negatives_of_each_position():
+    """Its sum is what K draws have in expectation: the loss is near that of the mean sum over many draws."""
+    h, target, user = torch.randn(5, 8), torch.tensor([1, 2, 3, 4, 29]), torch.zeros(5, dtype=torch.long)
+    made, k = system(loss="sampled", negatives=12, pool=200_000), 12
+    logits = (h @ made.module.items.weight.T).detach()
+    expected = []
+    for row, right in zip(logits, target.tolist(), strict=True):
+        others = np.delete(row.numpy(), right)
+        mean = np.exp(others).sum() / N_ITEMS  # of a draw, in which the right item counts nothing
+        expected.append(np.log(np.exp(row[right].item()) + k * mean) - row[right].item())
+    assert made._loss(h, target, user, None).item() == pytest.approx(np.mean(expected), rel=1e-2)
+
+
+def test_gaps_keep_the_order_and_two_items():
+    rows = Ragged.from_lists([list(range(100)), [5, 6], [], [7], list(range(50, 80))])
+    torch.manual_seed(0)
+    found = with_gaps(rows, 0.4)
+    assert 50 < len(found[0]) < 70 and (np.diff(found[0]) > 0).all() and set(found[4]) <= set(rows[4])
+    assert [row.tolist() for row in found][1:4] == [[5, 6], [], [7]]
+    assert with_gaps(rows, 0.0) is rows
 
 
 @pytest.mark.parametrize("loss", ["bce", "ce"])
@@ -126,7 +144,7 @@ def test_every_row_is_in_one_batch_oflike_lengths():
 
 
 def test_settings_without_effect_are_refused():
-    for settings in ({"loss": "ce", "negatives": 3}, {"loss": "bce", "negatives_by": "position"}):
+    for settings in ({"loss": "ce", "negatives": 3}, {"loss": "bce", "pool": 9}):
         with pytest.raises(UserError, match="of loss=sampled alone"):
             SASRec.check(settings)
     with pytest.raises(UserError, match="dim must be a multiple of heads"):

@@ -30,7 +30,7 @@ class BPRSettings(LearnedSettings):
     l2: float = Field(0.01, ge=0)  # λ, of the squares of a pair's vectors
 
     def space(self) -> Space:
-        return {**super().space(), "batch_size": Choice((256, 1024, 4096)), "l2": Real(1e-4, 1.0, log=True)}
+        return {**super().space(), "batch_size": Choice((512, 2048, 8192)), "l2": Real(1e-4, 1.0, log=True)}
 
 
 class BPR(LearnedRanker):

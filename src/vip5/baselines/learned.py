@@ -80,7 +80,7 @@ class Learned(Baseline):
 
     @classmethod
     def read_features(cls, dataset: Dataset, settings: Any) -> Tensor | None:
-        """What a system reads of the data set before it is built: photos' features, a graph, a vocabulary; None for others."""
+        """What a system reads of the data set before it is built: photos, a graph, a vocabulary; None for others."""
         return None
 
     @abstractmethod

@@ -2,9 +2,10 @@
 
 W.-C. Kang, J. McAuley: Self-attentive sequential recommendation, ICDM 2018.
 
-Shapes: B sequences, L positions, N real positions of them, D dimensions, K negatives, I items.
+Shapes: B sequences, L positions, N real positions of them, D dimensions, P items of a pool, I items.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -15,10 +16,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vip5.baselines.learned import Bought, LearnedRanker, LearnedSettings
-from vip5.baselines.transformer import MASKED, Transformer, like_lengths, padded
+from vip5.baselines.transformer import MASKED, Transformer, like_lengths, padded, with_gaps
 from vip5.data import Dataset, Ragged
 from vip5.model.ops import cross_entropy
 from vip5.training.space import Choice, Real, Space, Whole
+
+_NEGATIVES, _POOL = 256, 4096  # of the sampled softmax
 
 
 class SASRecSettings(LearnedSettings):
@@ -26,7 +29,8 @@ class SASRecSettings(LearnedSettings):
 
     loss: Literal["bce", "ce", "sampled"] = "sampled"
     negatives: int | None = Field(None, ge=1)  # of the sampled softmax; none: 256
-    negatives_by: Literal["batch", "position"] = "batch"  # drawn once for all positions of a batch, or for each
+    pool: int | None = Field(None, ge=1)  # items drawn for each batch, whose mean stands for a negative; none: 4096
+    leave_out: float = Field(0.0, ge=0, lt=1)  # share of a sequence's items that an epoch passes over
     length: int = Field(50, ge=1)  # of a history, the most recent items
     blocks: int = Field(1, ge=1)
     heads: int = Field(1, ge=1)
@@ -34,8 +38,8 @@ class SASRecSettings(LearnedSettings):
 
     @model_validator(mode="after")
     def _fits(self) -> "SASRecSettings":
-        if self.loss != "sampled" and (self.negatives is not None or self.negatives_by != "batch"):
-            raise ValueError("negatives and negatives_by are of loss=sampled alone")
+        if self.loss != "sampled" and (self.negatives is not None or self.pool is not None):
+            raise ValueError("negatives and pool are of loss=sampled alone")
         if self.dim % self.heads:
             raise ValueError("dim must be a multiple of heads")
         return self
@@ -45,6 +49,7 @@ class SASRecSettings(LearnedSettings):
             "blocks": Whole(1, 3),
             "heads": Choice(tuple(heads for heads in (1, 2, 4) if self.dim % heads == 0)),
             "dropout": Real(0.0, 0.6),
+            "leave_out": Real(0.0, 0.6),
             "weight_decay": Choice((0.0, 1e-6, 1e-5, 1e-4)),
         }
         negatives: Space = {"negatives": Choice((64, None, 1024))} if self.loss == "sampled" else {}
@@ -52,15 +57,20 @@ class SASRecSettings(LearnedSettings):
 
 
 class SASRec(LearnedRanker):
-    """The paper's blocks, x + Dropout(g(LayerNorm(x))) for g attention (eq. 2) and feed-forward (eq. 4), section III.
+    """Blocks of attention (eq. 2) and feed-forward (eq. 4) over the sequence, section III.
 
     A score is the product of the last position's output and the item's input vector (eq. 6, shared). Positions are
-    counted from the end, as the paper's padding on the left makes them. Loss `bce` is the paper's (section III-E), with
-    one negative for each position, outside the user's own items; `ce` is cross-entropy over the whole catalogue;
-    `sampled` is over the right item and uniform negatives (Klenitskiy, Vasilev: Turning dross into gold loss, RecSys
-    2023).
+    counted from the end, as the paper's padding on the left makes them. Losses:
 
-    Where the paper is silent: vectors start at N(0, 0.02²) and enter times √D, as in the authors' code.
+    bce      the paper's (section III-E), with one negative for each position, outside the user's own items
+    ce       cross-entropy over the whole catalogue
+    sampled  cross-entropy over the right item and K uniform negatives (Klenitskiy, Vasilev: Turning dross into gold
+             loss, RecSys 2023). In place of K draws for each position, the mean over a pool of P items, drawn once for
+             the batch, counts K times: ln(e^r + K/P Σ e^w) - r, the same in expectation of the sum, with less noise.
+             P = K are K negatives shared by the batch.
+
+    Where the paper is silent: vectors start at N(0, 0.02²) and enter times √D, as in the authors' code. What is ours:
+    `leave_out`, by which an epoch passes over a share of the items, so that what comes after the next is learned too.
     """
 
     name = "sasrec"
@@ -73,7 +83,7 @@ class SASRec(LearnedRanker):
         return Transformer(self.n_items, self.settings)
 
     def batches(self, dataset: Dataset) -> Iterator[Tensor]:
-        settings, history = self.settings, dataset.history("train")
+        settings, history = self.settings, with_gaps(dataset.history("train"), self.settings.leave_out)
         rows = np.flatnonzero(history.lengths > 1)
         own = Bought(history, self.n_items) if settings.loss == "bce" else None
         for part in like_lengths(rows, history.lengths, settings.batch_size):
@@ -93,17 +103,11 @@ class SASRec(LearnedRanker):
         if own is not None:
             wrong_N = (h_ND * F.embedding(own.outside(user_N).to(self.device), table_ID)).sum(-1)
             return (F.softplus(-right_N) + F.softplus(wrong_N)).mean()
-        k = settings.negatives or 256
-        if settings.negatives_by == "batch":
-            drawn_K = torch.randint(self.n_items, (k,))
-            same_NK = drawn_K == target_N[:, None]
-            wrong_NK = h_ND @ F.embedding(drawn_K.to(self.device), table_ID).T
-        else:
-            drawn_NK = torch.randint(self.n_items, (len(target_N), k))
-            same_NK = drawn_NK == target_N[:, None]
-            wrong_NK = (F.embedding(drawn_NK.to(self.device), table_ID) @ h_ND[:, :, None]).squeeze(-1)
-        wrong_NK = wrong_NK.masked_fill(same_NK.to(self.device), MASKED)
-        return (torch.cat([right_N[:, None], wrong_NK], dim=1).logsumexp(dim=1) - right_N).mean()
+        drawn_P = torch.randint(self.n_items, (settings.pool or _POOL,))
+        wrong_NP = h_ND @ F.embedding(drawn_P.to(self.device), table_ID).T
+        wrong_NP = wrong_NP.masked_fill((drawn_P == target_N[:, None]).to(self.device), MASKED)
+        weight = math.log((settings.negatives or _NEGATIVES) / len(drawn_P))
+        return (torch.logaddexp(right_N, wrong_NP.logsumexp(dim=1) + weight) - right_N).mean()
 
     def score(self, histories: Ragged, users: Tensor) -> Tensor:
         items_BL, real_BL = padded(histories, self.settings.length)

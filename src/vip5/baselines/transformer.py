@@ -51,6 +51,11 @@ class Transformer(nn.Module):
 
 
 class _Block(nn.Module):
+    """y = LayerNorm(x), z = LayerNorm(y + attention(y, x, x)), z + feed-forward(z), as SASRec's authors' code has it.
+
+    The paper (section III) adds to x where the code adds to what was normed. On Beauty the code's way was better.
+    """
+
     def __init__(self, dim: int, heads: int, p: float) -> None:
         super().__init__()
         self.heads, self.p = heads, p
@@ -61,14 +66,14 @@ class _Block(nn.Module):
     def forward(self, x_BLD: Tensor, mask: Tensor) -> Tensor:
         y_BLD = self.norm_attention(x_BLD)
         q_BHLE, k_BHLE, v_BHLE = (
-            linear(y_BLD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for linear in (self.query, self.key, self.value)
+            linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for linear, x in ((self.query, y_BLD), (self.key, x_BLD), (self.value, x_BLD))
         )
         scores_BHLL = q_BHLE @ k_BHLE.transpose(2, 3) / math.sqrt(q_BHLE.shape[-1]) + mask
         attended_BHLE = dropout(scores_BHLL.softmax(dim=-1), self.p, self.training) @ v_BHLE
-        x_BLD = x_BLD + dropout(attended_BHLE.transpose(1, 2).flatten(2), self.p, self.training)
-        y_BLD = dropout(F.relu(self.inner(self.norm_forward(x_BLD))), self.p, self.training)
-        return x_BLD + dropout(self.outer(y_BLD), self.p, self.training)
+        y_BLD = self.norm_forward(y_BLD + attended_BHLE.transpose(1, 2).flatten(2))
+        inner_BLD = dropout(F.relu(self.inner(y_BLD)), self.p, self.training)
+        return y_BLD + dropout(self.outer(inner_BLD), self.p, self.training)
 
 
 def like_lengths(rows: np.ndarray, lengths: np.ndarray, size: int) -> list[np.ndarray]:
@@ -80,6 +85,15 @@ def like_lengths(rows: np.ndarray, lengths: np.ndarray, size: int) -> list[np.nd
         part = part[np.argsort(-lengths[part], kind="stable")]
         batches += [part[at : at + size] for at in range(0, len(part), size)]
     return [batches[n] for n in torch.randperm(len(batches)).tolist()]
+
+
+def with_gaps(rows: Ragged, share: float) -> Ragged:
+    """The rows without a share of their values, drawn anew; whole where fewer than two would be left."""
+    if not share:
+        return rows
+    kept = (torch.rand(len(rows.values)) >= share).numpy()
+    kept |= (np.bincount(rows.rows[kept], minlength=len(rows)) < 2)[rows.rows]
+    return Ragged.from_lengths(rows.values[kept], np.bincount(rows.rows[kept], minlength=len(rows)))
 
 
 def padded(rows: Ragged, length: int) -> tuple[Tensor, Tensor]:
