@@ -21,17 +21,21 @@ from vip5.baselines.learned import Bought
 from vip5.baselines.sasrec import SASRec, SASRecSettings
 from vip5.baselines.transformer import MASKED, Transformer, like_lengths, padded
 from vip5.data import Dataset, Ragged
+from vip5.training.space import Choice, Real, Space
 
 
 class S3RecSettings(SASRecSettings):
     """Settings of `S3Rec`: those of SASRec and of its pre-training. Proportion and weights are the authors'."""
 
-    pretraining: int = Field(20, ge=0)  # epochs
+    pretraining: int = Field(10, ge=0)  # epochs
     mask: float = Field(0.2, ge=0, le=1)  # share of the items of a sequence, beside the last one
     aap: float = Field(0.2, ge=0)  # weights of the four objectives
     mip: float = Field(1.0, ge=0)
     map: float = Field(1.0, ge=0)
     sp: float = Field(0.5, ge=0)
+
+    def space(self) -> Space:
+        return {**super().space(), "pretraining": Choice((0, 5, 10, 20, 50)), "mask": Real(0.1, 0.6)}
 
 
 class S3Rec(SASRec):
