@@ -28,13 +28,19 @@ class Shop:
         return Ragged.from_lists(self.train)
 
 
-def slow_scores(shop: Shop, history: list[int], recent: int) -> dict[int, float]:
+def slow_scores(
+    shop: Shop, history: list[int], recent: int, neighbours: int | None = None, shrink: float = 0.0
+) -> dict[int, float]:
     buyers = [{user for user, row in enumerate(shop.train) if item in row} for item in range(shop.n_items)]
     scores: dict[int, float] = defaultdict(float)
     for item in set(history[-recent:]):
+        near = {}
         for other in range(shop.n_items):
             if both := len(buyers[item] & buyers[other]) * (other != item):
-                scores[other] += both / np.sqrt(len(buyers[item]) * len(buyers[other]))
+                near[other] = both / (np.sqrt(len(buyers[item]) * len(buyers[other])) + shrink)
+        for other, similarity in near.items():
+            if neighbours is None or sum(value > similarity + 1e-9 for value in near.values()) < neighbours:
+                scores[other] += similarity
     return scores
 
 
@@ -57,12 +63,16 @@ def test_lists_equal_a_slow_loop(data):
     rows = st.lists(st.lists(st.integers(0, n_items - 1), max_size=6), min_size=1, max_size=6)
     shop, histories = Shop(data.draw(rows), n_items), data.draw(rows)
     recent = data.draw(st.integers(1, 4))
-    knn = ItemKNN.fit(shop, recent=recent, seed=2)
+    tuned = {
+        "neighbours": data.draw(st.sampled_from([None, 1, 2, 3])),
+        "shrink": data.draw(st.sampled_from([0.0, 2.5])),
+    }
+    knn = ItemKNN.fit(shop, recent=recent, seed=2, **tuned)
     everything = np.tile(np.arange(n_items), (len(histories), 1))
     ranked = knn.rank(Ragged.from_lists(histories), k)
     ordered = knn.rank_candidates(everything, Ragged.from_lists(histories))
     for history, row, order in zip(histories, ranked.tolist(), ordered.tolist(), strict=True):
-        scores = slow_scores(shop, history, recent)
+        scores = slow_scores(shop, history, recent, **tuned)
         found = [item for item in row if item >= 0]
         free = {item: score for item, score in scores.items() if item not in history}
         assert (

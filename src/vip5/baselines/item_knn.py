@@ -1,4 +1,8 @@
-"""Item-kNN: what was bought by the same people, by the cosine of co-occurrence (Sarwar et al., WWW 2001)."""
+"""Item-kNN: what was bought by the same people, by the cosine of co-occurrence (Sarwar et al., WWW 2001).
+
+M. Ferrari Dacrema, P. Cremonesi, D. Jannach: Are we really making much progress?, RecSys 2019, tune it by how many
+neighbours count and how much few buyers are damped.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +16,7 @@ from torch import Tensor
 
 from vip5.baselines.base import Ranker, Settings
 from vip5.data import Dataset, Ragged
-from vip5.training.space import Space, Whole
+from vip5.training.space import Choice, Real, Space, Whole
 
 _USERS_AT_ONCE = 1024  # 10 bits of a key
 _PLACE = 2**22 - 1
@@ -22,9 +26,12 @@ class ItemKNNSettings(Settings):
     """Settings of `ItemKNN`."""
 
     recent: int = Field(20, ge=1)  # items of a history, the last ones, that count
+    neighbours: int | None = Field(None, ge=1)  # the most similar items of each that count, and equals; none: all
+    shrink: float = Field(0.0, ge=0)  # is added to the root: what few people bought is less similar
 
     def space(self) -> Space:
-        return {"recent": Whole(1, 50, log=True)}
+        neighbours, shrink = Choice((10, 30, 100, 300, None)), Real(0.0, 100.0)
+        return {"recent": Whole(1, 50, log=True), "neighbours": neighbours, "shrink": shrink}
 
 
 class ItemKNN(Ranker):
@@ -51,9 +58,12 @@ class ItemKNN(Ranker):
         both = (bought.T @ bought).tocoo()
         root = np.sqrt(bought.sum(axis=0))
         row, column = both.coords
-        data = (both.data / (root[row] * root[column])).astype(np.float32)
+        data = (both.data / (root[row] * root[column] + np.float32(settings.shrink))).astype(np.float32)
         off = row != column
-        return cls(sp.csr_array((data[off], (row[off], column[off])), shape=both.shape), settings, dataset.n_users)
+        similarity = sp.csr_array((data[off], (row[off], column[off])), shape=both.shape)
+        if settings.neighbours is not None:
+            similarity = _nearest(similarity, settings.neighbours)
+        return cls(similarity, settings, dataset.n_users)
 
     @classmethod
     def of(
@@ -110,6 +120,18 @@ class ItemKNN(Ranker):
         """
         bits = np.asarray(scores, np.float32).view(np.int32).astype(np.int64)
         return (2**31 - 1 - bits) << 22 | self.place[items]
+
+
+def _nearest(similarity: sp.csr_array, k: int) -> sp.csr_array:
+    """The k largest values of each row, and what differs from the last of them by rounding alone."""
+    row, offsets = np.repeat(np.arange(similarity.shape[0]), np.diff(similarity.indptr)), similarity.indptr
+    ordered = similarity.data[np.lexsort((-similarity.data, row))]
+    some = np.flatnonzero(np.diff(offsets))
+    least = np.zeros(similarity.shape[0], dtype=np.float32)
+    least[some] = ordered[np.minimum(offsets[some] + k, offsets[some + 1]) - 1]
+    kept = similarity.data >= least[row] * np.float32(1 - 1e-6)
+    values, places = similarity.data[kept], (row[kept], similarity.indices[kept])
+    return sp.csr_array((values, places), shape=similarity.shape)
 
 
 def _floor(scores: np.ndarray, offsets: np.ndarray, k: int) -> np.ndarray:
