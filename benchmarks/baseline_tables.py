@@ -1,4 +1,4 @@
-"""The tables of `baselines.py`, with what others report (published.toml) beside."""
+"""The tables of `baselines.py`, with what others report (published.toml) beside, and of `reference_baselines.py`."""
 
 import json
 import tomllib
@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from own_tables import _number
+from own_tables import _bounds, _number
 
 PUBLISHED = Path(__file__).parent / "published.toml"
 TASKS = {
@@ -69,6 +69,44 @@ def summary(folder: Path) -> str:
                 lines.append(f"| {row['title']} | {' | '.join(cells)} |")
             parts.append("\n".join(lines))
     return "\n\n".join([*parts, _source(stored)]) + "\n"
+
+
+def reference(folder: Path) -> str:
+    """Other implementations beside ours, on the same data and by the same metrics."""
+    stored = json.loads((folder / "reference.json").read_text("utf-8"))
+    head = ["peer", "data", "task", "its NDCG@10", "our NDCG@10", "ours − its", "same ranks"]
+    head += ["its CPU s an epoch", "our CPU s an epoch", "epochs, its / ours"]
+    lines = [f"| {' | '.join(head)} |", "| --- | --- | --- " + "| ---: " * 7 + "|"]
+    for row in stored["rows"]:
+        for task, metrics in row["test"].items():
+            cell, epochs = metrics["NDCG@10"], row["epochs"]
+            cells = [row["peer"], row["dataset"], task, _bounds(cell["peer"]), _bounds(cell["ours"])]
+            cells += [_bounds(cell["difference"], True), f"{row['same_ranks'][task]:.1%}"]
+            cells += [f"{row['seconds'][side] / (epochs[side] or 1):.2f}" for side in ("peer", "ours")]
+            cells.append(f"{epochs['peer']} / {epochs['ours']}" if epochs["peer"] else "")
+            lines.append(f"| {' | '.join(cells)} |")
+    told = [
+        f"{row['peer']} ({row['library']}): {_words(row['settings']['peer'])}"
+        + (f", best of {len(row['tried'])} by validation" if len(row["tried"]) > 1 else "")
+        + (f"; {row['note']}" if row["note"] else "")
+        for row in stored["rows"]
+    ]
+    hashes = ", ".join(
+        f"{name} `{data[:12]}`" for name, data in {r["dataset"]: r["data_hash"] for r in stored["rows"]}.items()
+    )
+    given = dict.fromkeys(f"{row['system']} {_words(row['given'])}" for row in stored["rows"] if row["given"])
+    m = stored["machine"]
+    return "\n".join(lines) + (
+        f"\n\n{'. '.join(told)}. Ours has its defaults, but for {'; '.join(given)}.\n\nBrackets: 95 % bootstrap over "
+        f"users, 10,000 resamples, the difference's paired. Test part, all users, seed 0, protocol "
+        f"{stored['rows'][0]['protocol']}, data {hashes}. Measured by `{stored['command']}` (vip5 {stored['version']}) "
+        f"on {stored['date'][:10]}; {m['cpu']}, {stored['threads']} of {m['cores']} cores, Python {m['python']}, "
+        f"torch {m['torch']}.\n"
+    )
+
+
+def _words(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items()) or "defaults"
 
 
 def _short(stored: dict[str, Any], row: dict[str, Any], dataset: str, prompt: str, kind: str) -> str:

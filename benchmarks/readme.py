@@ -2,8 +2,8 @@
 
 What stands between `<!-- results:NAME -->` and `<!-- /results -->` is made from `benchmarks/results/NAME.json`; the
 name `summary` stands for one table of them all; own_tables.py makes those of `audit`, `codes`, `history` and `int8`,
-baseline_tables.py those of `baselines` and `baselines-summary`, speed_tables.py those of `speed` and `speed-summary`,
-from `benchmarks/results/speed/`.
+baseline_tables.py those of `baselines`, `baselines-summary` and `reference`, speed_tables.py those of `speed` and
+`speed-summary`, from `benchmarks/results/speed/`.
 """
 
 import re
@@ -44,6 +44,7 @@ def filled(text: str, folder: Path = RESULTS) -> str:
             "int8": own_tables.int8,
             "baselines": baseline_tables.baselines,
             "baselines-summary": baseline_tables.summary,
+            "reference": baseline_tables.reference,
             "speed": speed_tables.speed,
             "speed-summary": speed_tables.summary,
         }

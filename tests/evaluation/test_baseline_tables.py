@@ -77,6 +77,31 @@ def test_the_short_table(folder):
     assert rows_of(page, "P5")[0][1] == ".0659 / .0421, LEAKY"
 
 
+def test_the_table_of_references(tmp_path):
+    cells = {"peer": (0.03, 0.02, 0.04), "ours": (0.05, 0.04, 0.06), "difference": (0.02, 0.01, 0.03)}
+    ndcg = {name: dict(zip(("value", "low", "high"), numbers, strict=True)) for name, numbers in cells.items()}
+    about = {"dataset": "beauty", "data_hash": "abcdef0123456789", "protocol": "clean", "note": "", "system": "bpr-mf"}
+    row = about | {
+        "peer": "BPR of somebody",
+        "library": "somebody 1.0",
+        "tried": [{}, {}],
+        "settings": {"peer": {"factors": 64}},
+        "given": {"dim": 64},
+        "epochs": {"peer": 10, "ours": 20},
+        "seconds": {"peer": 5.0, "ours": 40.0},
+        "same_ranks": {"next item": 0.5},
+        "test": {"next item": {"NDCG@10": ndcg}},
+    }
+    machine = {"cpu": "a CPU", "cores": 8, "python": "3.11", "torch": "2.13"}
+    stored = {"command": "x", "date": "2026-01-01", "version": "1.0", "machine": machine, "threads": 1, "rows": [row]}
+    (tmp_path / "reference.json").write_text(json.dumps(stored))
+    page = baseline_tables.reference(tmp_path)
+    expected = ["beauty", "next item", ".0300 [.0200, .0400]", ".0500 [.0400, .0600]", "+.0200 [+.0100, +.0300]"]
+    assert rows_of(page, "BPR of somebody") == [["BPR of somebody", *expected, "50.0%", "0.50", "2.00", "10 / 20"]]
+    assert "(somebody 1.0): factors 64, best of 2 by validation" in page and "but for bpr-mf dim 64" in page
+    assert "data beauty `abcdef012345`" in page
+
+
 def test_what_is_published_is_of_a_row_that_there_is():
     import tomllib
 
