@@ -24,6 +24,7 @@ from vip5.baselines.base import Baseline, Ranker, Settings, users_or_nobody
 from vip5.baselines.validation import VALIDATE_USERS, Validation
 from vip5.data import Dataset, Ragged
 from vip5.errors import Diverged, UserError
+from vip5.training.memory import keep_memory
 from vip5.training.space import Choice, Real, Space
 from vip5.training.state import METRICS_FILE, STATE_FILE
 
@@ -282,6 +283,7 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool, 
 
     Each epoch draws from a generator of its own, so that a training that was stopped goes on exactly.
     """
+    keep_memory()
     state, validate, goal = _State(system, dataset, folder), system.validation(dataset), system.goal
     columns = TextColumn(system.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}")
     shown = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet)
