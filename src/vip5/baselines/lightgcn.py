@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vip5.baselines.bpr import BPR, BPRSettings, of_users, pair_loss, vectors
 from vip5.data import Dataset, Ragged
+from vip5.training.space import Choice, Real, Space, Whole
 
 
 class LightGCNSettings(BPRSettings):
@@ -25,6 +26,10 @@ class LightGCNSettings(BPRSettings):
     layers: int = Field(3, ge=0)  # K
     batch_size: int = Field(8192, ge=1)  # large: the whole graph is gone through for each batch
     lr: float = Field(1e-2, gt=0)
+
+    def space(self) -> Space:
+        own: Space = {"layers": Whole(1, 4), "batch_size": Choice((2048, 8192)), "lr": Real(1e-3, 3e-2, log=True)}
+        return {**super().space(), **own}
 
 
 class LightGCN(BPR):

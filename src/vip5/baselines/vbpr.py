@@ -27,7 +27,8 @@ class VBPRSettings(BPRSettings):
     visual_dim: int = Field(64, ge=1)  # K
 
     def space(self) -> Space:
-        return {**super().space(), "visual_dim": Choice((16, 32, 64, 128))}
+        own: Space = {"components": Choice((32, 128, 512)), "visual_dim": Choice((16, 32, 64, 128))}
+        return {**super().space(), **own}
 
 
 class VBPR(BPRPairs):
