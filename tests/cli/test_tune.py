@@ -14,7 +14,7 @@ def test_the_best_setting_is_for_config(vip5, tiny_data, tmp_path):
     best = tmp_path / "search/best.toml"
     code, out, _ = vip5("baseline", "bpr-mf", tiny_data.path, "--out", tmp_path / "run", "--config", best, "--json")
     told = json.loads(out)
-    assert code == 0 and told["best_validation_NDCG@10"] == found["best"]["value"]
+    assert code == 0 and told[f"best_validation_{found['goal']}"] == found["best"]["value"]
     assert found["best"]["settings"].items() <= told.items() and told["seed"] == 2
 
 
