@@ -24,6 +24,7 @@ from vip5.baselines.learned import Learned, LearnedSettings
 from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.model.ops import cross_entropy
+from vip5.training.space import Real, Space
 
 PAD, END, BEGIN, UNKNOWN = range(4)  # the first numbers of every vocabulary; words come after them
 _SPECIAL = 4
@@ -101,6 +102,10 @@ class WriterSettings(LearnedSettings):
     length: int = Field(15, ge=1)  # words of a sentence that are learned and written, at most
     dropout: float = Field(0.2, ge=0, lt=1)
     forget: float = Field(0.1, ge=0, lt=1)  # how often a user or item is shown in training as one that is not known
+
+    def space(self) -> Space:
+        # Not words and length: with fewer of them any system finds a word more probable.
+        return {**super().space(), "dropout": Real(0.0, 0.5), "forget": Real(0.0, 0.5)}
 
 
 class LearnedWriter(Learned, Writer):
