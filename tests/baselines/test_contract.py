@@ -22,7 +22,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "popularity": {},
     "item-knn": {},
     "bpr-mf": _LEARNED,
-    "bpr-mlp": _LEARNED | {"dim": 4, "l2": 0.03, "lr": 5e-3, "epochs": 80, "patience": 40},
+    "bpr-mlp": _LEARNED | {"dim": 4, "weight_decay": 0.0, "lr": 5e-3, "epochs": 80, "patience": 40},
     "lightgcn": _LEARNED,
     "vbpr": _LEARNED | {"visual_dim": 2, "lr": 3e-3},
     "hgn": _LEARNED | {"targets": 1},

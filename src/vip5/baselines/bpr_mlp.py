@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from vip5.baselines.base import users_or_nobody
@@ -24,6 +24,9 @@ _HIDDEN = 16_000_000  # hidden units at once, where all items are scored
 class BPRMLPSettings(BPRSettings):
     """Settings of `BPRMLP`."""
 
+    dim: int = Field(32, ge=1)
+    l2: float = Field(0.03, ge=0)
+    weight_decay: float = Field(1e-4, ge=0)  # λ holds the vectors alone, and the layers could grow in their place
     hidden: tuple[int, ...] = (64, 32)  # widths of the layers
 
     @field_validator("hidden")
