@@ -149,7 +149,14 @@ _SASREC = {"n_blocks": 1, "n_heads": 1, "n_factors": 64, "session_max_len": 50, 
 _SGD = "plain gradient descent, where ours has Adam"
 PEERS: dict[str, Peer] = {
     "item-kNN of implicit": Peer(
-        "implicit.nearest_neighbours", "implicit", implicit_knn, ({},), "item-knn", {"recent": 1000}, digits=5
+        "implicit.nearest_neighbours",
+        "implicit",
+        implicit_knn,
+        ({},),
+        "item-knn",
+        {"recent": 1000},
+        digits=5,
+        note="all neighbours kept, the whole history read, scores of both rounded to 5 digits",
     ),
     "BPR of implicit": Peer(
         "implicit.bpr",
