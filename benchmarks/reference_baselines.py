@@ -180,6 +180,7 @@ PEERS: dict[str, Peer] = {
         cornac_vbpr,
         tuple({"factors": 64, "visual": 64, "lr": lr, "l2": l2} for lr, l2 in ((1e-3, 0.01), (3e-3, 0.01))),
         "vbpr",
+        {"batch_size": 128},
         note="it adds the looks' bias of each pair, [N, 1], to the scores of all N pairs of a batch",
     ),
     "SASRec of RecTools, sampled softmax": Peer(
