@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from vip5.baselines import learned
+from vip5.baselines import state
 from vip5.baselines.learned import Bought
 from vip5.baselines.run import fit_run
 from vip5.baselines.sasrec import SASRec
+from vip5.baselines.validation import Validation
 from vip5.data import Ragged
 from vip5.errors import UserError
 
@@ -21,7 +22,7 @@ def fit(data, folder, **settings):
 
 
 def test_a_stopped_training_goes_on_exactly(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(learned, "_SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(state, "_SAVE_SECONDS", -1.0)
     whole = fit(tiny, tmp_path / "whole").system.tensors()
     batches, count = SASRec.batches, iter(range(100))
 
@@ -42,6 +43,25 @@ def test_a_stopped_training_goes_on_exactly(tiny, tmp_path, monkeypatch):
     assert all(torch.equal(gone_on[name], tensor) for name, tensor in whole.items())
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_it_is_judged_by_the_mean_of_past_weights(tiny):
+    """After n steps the mean takes max(1 - averaging, 10 / (n + 10)) of the new weights; outside, training goes on."""
+    system = SASRec(SASRec.check(SETTINGS | {"averaging": 0.3}), tiny.n_users, tiny.n_items)
+    training = state.State(system, tiny, None)
+    weight = system.module.items.weight
+    expected, steps = weight.detach().clone(), 0
+    for _ in range(3):
+        for loss in system.batches(tiny):
+            training.step(loss)
+            steps += 1
+            expected = torch.lerp(expected, weight.detach(), max(0.7, 10 / (steps + 10)))
+    now = weight.detach().clone()
+    assert steps == 15 and not torch.allclose(now, expected, atol=1e-4)
+    with training.averaged():
+        assert torch.allclose(weight, expected, atol=1e-6)
+        training.add(1.0, {"NDCG@10": 0.5}, 0.0)
+    assert torch.equal(weight, now) and torch.allclose(training.best["items.weight"], expected, atol=1e-6)
 
 
 def test_it_stops_early_and_ends_with_the_best_epoch(tiny, tmp_path):
@@ -73,3 +93,17 @@ def test_what_is_drawn_is_not_ones_own():
     assert drawn[0].min() == 4 and drawn[2].max() == 8
     sold = Bought(Ragged.from_lists([[0, 1, 2, 3, 3], [], [9]]), 10, by_anybody=True).outside(users).view(3, 5000)
     assert [set(row.tolist()) for row in sold] == [{9}, {0, 1, 2, 3, 9}, {0, 1, 2, 3}]
+
+
+def test_validation_is_what_the_lists_are_worth():
+    """By a loop over `rank`; an item of the history cannot be found, as in the lists."""
+    system = SASRec(SASRec.check({"dim": 8}), 40, 25)
+    rng = np.random.default_rng(0)
+    histories = Ragged.from_lists([rng.integers(0, 25, rng.integers(1, 9)) for _ in range(40)])
+    targets = rng.integers(0, 25, 40)
+    targets[:5] = [history[0] for history in histories][:5]
+    ranked = system.rank(histories, 10).tolist()
+    gains = [1 / np.log2(row.index(t) + 2) if t in row else 0.0 for row, t in zip(ranked, targets, strict=True)]
+    found = Validation(np.arange(40), histories, targets).scores(system)
+    assert found == pytest.approx({"NDCG@10": np.mean(gains), "HR@10": np.mean([gain > 0 for gain in gains])})
+    assert not any(gains[:5]) and any(gains)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vip5.baselines import learned
+from vip5.baselines import state
 from vip5.baselines.run import fit_run
 from vip5.baselines.s3_rec import S3Rec, S3RecSettings, attributes_of, masked_items, segments
 from vip5.baselines.sasrec import SASRec
@@ -131,7 +131,7 @@ def test_pretraining_reads_attributes(shelves):
 
 def test_first_pretraining_then_fine_tuning(shelves, tmp_path, monkeypatch):
     """Pre-training is not validated, is no patience lost, and goes on exactly when stopped within."""
-    monkeypatch.setattr(learned, "_SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(state, "_SAVE_SECONDS", -1.0)
     whole = fit_run("s3-rec", shelves, tmp_path / "whole", SHORT | {"patience": 2}, "", quiet=True).system
     lines = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
     assert len(lines) == 6 and ["validation/NDCG@10" in line for line in lines] == [False] * 3 + [True] * 3

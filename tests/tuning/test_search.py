@@ -13,7 +13,7 @@ import pytest
 import torch
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-from vip5.baselines import learned
+from vip5.baselines import state
 from vip5.baselines.base import Settings
 from vip5.baselines.hgn import HGN
 from vip5.baselines.item_knn import ItemKNN
@@ -122,7 +122,7 @@ def whole(shop, tmp_path_factory):
 @pytest.mark.parametrize("lines", [1, 3, 8, 19, 20, 21, 50])
 def test_killed_at_any_time_it_goes_on_as_it_would_have(lines, whole, shop, tmp_path, monkeypatch):
     """Killed while the journal is written: half a line and the lock stay."""
-    monkeypatch.setattr(learned, "_SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(state, "_SAVE_SECONDS", -1.0)
     append, left = JournalFileBackend.append_logs, iter(range(lines))
 
     def killed(self, logs):
@@ -155,7 +155,7 @@ def test_a_killed_process(shop, tmp_path):
 
 
 def test_a_trial_that_the_budget_ends_goes_on_with_a_larger_one(whole, shop, tmp_path, monkeypatch):
-    monkeypatch.setattr(learned, "_SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(state, "_SAVE_SECONDS", -1.0)
     out = tmp_path / "search"
     short = tune(sasrec(shop), out, minutes=1e-9)
     assert (short["unfinished"], short["done"]) == (1, 0) and short["minutes"] >= 0

@@ -1,9 +1,5 @@
 """Systems that are trained in epochs by Adam, until the validation items are found no better."""
 
-import hashlib
-import json
-import math
-import os
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -16,21 +12,17 @@ import torch
 from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from vip5.baselines.base import Baseline, Ranker, Settings, users_or_nobody
+from vip5.baselines.state import State
 from vip5.baselines.validation import VALIDATE_USERS, Validation
 from vip5.data import Dataset, Ragged
-from vip5.errors import Diverged, UserError
+from vip5.errors import Diverged
 from vip5.training.memory import keep_memory
 from vip5.training.space import Choice, Real, Space
-from vip5.training.state import METRICS_FILE, STATE_FILE
 
 Watch = Callable[[list[dict[str, float]]], None]  # told the lines of `metrics.jsonl` so far
-
-_SAVE_SECONDS = 10.0  # between two savings of the state
 
 
 class LearnedSettings(Settings):
@@ -44,6 +36,7 @@ class LearnedSettings(Settings):
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)  # factor of the squared weights in the loss (Adam's L2)
     beta2: float = Field(0.98, gt=0, lt=1)  # of Adam
+    averaging: float = Field(0.0, ge=0, lt=1)  # share of it that a step leaves in the mean of weights; 0: no mean
 
     def space(self) -> Space:
         return {
@@ -192,82 +185,6 @@ class Bought:
         return self.among[torch.randint(len(self.among), (n,))]
 
 
-class _State:
-    """Where a training is: weights, the best weights, the optimiser's moments, a line an epoch. One file."""
-
-    def __init__(self, system: Learned, dataset: Dataset, folder: Path | None) -> None:
-        settings = system.settings
-        self.system, self.folder = system, folder
-        self.about = {
-            "baseline": system.name,
-            "hash": dataset.hash,
-            "features": digest(system.features),
-            "config": json.loads(settings.model_dump_json()),
-        }
-        self.lines: list[dict[str, float]] = []  # one an epoch
-        self.best = {name: tensor.clone() for name, tensor in system.module.state_dict().items()}
-        self.best_epoch, self.best_score = 0, -math.inf
-        self.parameters = dict(system.module.named_parameters())
-        self.optimizer = torch.optim.Adam(
-            self.parameters.values(), settings.lr, (0.9, settings.beta2), weight_decay=settings.weight_decay, fused=True
-        )
-        self._saved = time.monotonic()
-        if folder is not None and (folder / STATE_FILE).is_file():
-            self._resume(folder / STATE_FILE)
-
-    @property
-    def ended(self) -> bool:
-        epochs, settings, before = len(self.lines), self.system.settings, self.system.pretraining
-        return epochs >= before + settings.epochs or epochs - max(before, self.best_epoch) >= settings.patience
-
-    @property
-    def pretrains(self) -> bool:
-        """Whether the epoch that comes next is of pre-training."""
-        return len(self.lines) < self.system.pretraining
-
-    def add(self, loss: float, scores: dict[str, float], seconds: float) -> None:
-        """An epoch is done."""
-        pretrained = self.pretrains
-        validated = {f"validation/{name}": score for name, score in scores.items()}
-        self.lines.append({"epoch": len(self.lines) + 1, "loss": loss, **validated, "seconds": round(seconds, 3)})
-        score = scores.get(self.system.goal, 0.0)
-        if not pretrained and (score > self.best_score or not scores):
-            self.best_epoch, self.best_score = len(self.lines), score
-            for name, tensor in self.system.module.state_dict().items():
-                self.best[name].copy_(tensor)
-        if self.folder is not None and (self.ended or time.monotonic() - self._saved > _SAVE_SECONDS):
-            self._save(self.folder)
-
-    def _save(self, folder: Path) -> None:
-        tensors = {f"model.{name}": tensor for name, tensor in self.system.module.state_dict().items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
-        for name, parameter in self.parameters.items():
-            tensors |= {f"{key}.{name}": value for key, value in self.optimizer.state[parameter].items()}
-        about = {"about": self.about, "lines": self.lines, "best": [self.best_epoch, self.best_score]}
-        _write(folder / STATE_FILE, save({n: t.contiguous() for n, t in tensors.items()}, {"about": json.dumps(about)}))
-        _write(folder / METRICS_FILE, "".join(f"{json.dumps(line)}\n" for line in self.lines).encode())
-        self._saved = time.monotonic()
-
-    def _resume(self, file: Path) -> None:
-        with safe_open(file, "pt") as stored:
-            about = json.loads(stored.metadata()["about"])
-            if about.get("about") != self.about:
-                raise UserError(
-                    f"{file.parent} holds an unfinished run of other settings or data: give the same to go on, or "
-                    "remove the folder"
-                )
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a dict)
-        self.lines, (self.best_epoch, self.best_score) = about["lines"], about["best"]
-        self.system.module.load_state_dict(_of("model", tensors))
-        self.best = {name: tensor.to(self.system.device) for name, tensor in _of("best", tensors).items()}
-        for name, parameter in self.parameters.items():
-            if f"step.{name}" in tensors:  # what had no gradient yet has no moments
-                self.optimizer.state[parameter] = {
-                    key: tensors[f"{key}.{name}"].to(parameter.device if key != "step" else "cpu")
-                    for key in ("step", "exp_avg", "exp_avg_sq")
-                }
-
-
 @contextmanager
 def _without_denormals() -> Iterator[None]:
     """Numbers so small are 0 inside: moments of rows that are seldom touched fall there, where a CPU is slow."""
@@ -284,7 +201,7 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool, 
     Each epoch draws from a generator of its own, so that a training that was stopped goes on exactly.
     """
     keep_memory()
-    state, validate, goal = _State(system, dataset, folder), system.validation(dataset), system.goal
+    state, validate, goal = State(system, dataset, folder), system.validation(dataset), system.goal
     columns = TextColumn(system.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}")
     shown = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet)
     with shown, torch.random.fork_rng(), _without_denormals():
@@ -299,15 +216,15 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool, 
             system.module.train()
             losses = []
             for loss in system.pretraining_batches(dataset) if pretrains else system.batches(dataset):
-                state.optimizer.zero_grad()
-                loss.backward()
-                state.optimizer.step()
+                state.step(loss)
                 losses.append(loss.detach())
             mean = float(torch.stack(losses).mean()) if losses else 0.0
             if not np.isfinite(mean):
                 raise Diverged(f"the loss of {system.name} is no number any more: give a lower lr")
-            scores = validate() if validate is not None and not pretrains else {}
-            state.add(mean, scores, time.perf_counter() - started)
+            with state.averaged():
+                scores = validate() if validate is not None and not pretrains else {}
+                state.add(mean, scores, time.perf_counter() - started)
+            state.save()
             said = f"loss {mean:.4f}, {goal} {scores.get(goal, 0):.4f}, best {state.best_score:.4f}"
             shown.update(bar, advance=1, said=f"{said} in epoch {state.best_epoch}")
     system.module.load_state_dict(state.best)
@@ -319,19 +236,3 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool, 
         "seconds_to_best": round(sum(seconds[: state.best_epoch]), 1),
         "seconds": round(sum(seconds), 1),
     }
-
-
-def digest(features: Tensor | None) -> str:
-    """A name for what a system sees of the items."""
-    seen = b"" if features is None else features.numpy().tobytes()
-    return hashlib.blake2b(seen, digest_size=16).hexdigest()
-
-
-def _of(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
-
-
-def _write(path: Path, content: bytes) -> None:
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_bytes(content)
-    os.replace(aside, path)

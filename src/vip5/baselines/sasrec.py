@@ -21,16 +21,17 @@ from vip5.data import Dataset, Ragged
 from vip5.model.ops import cross_entropy
 from vip5.training.space import Choice, Real, Space, Whole
 
-_NEGATIVES, _POOL = 256, 4096  # of the sampled softmax
+_NEGATIVES, _POOL = 256, 2048  # of the sampled softmax
 
 
 class SASRecSettings(LearnedSettings):
     """Settings of `SASRec`."""
 
     patience: int = Field(10, ge=1)
+    averaging: float = Field(0.99, ge=0, lt=1)
     loss: Literal["bce", "ce", "sampled"] = "sampled"
     negatives: int | None = Field(None, ge=1)  # of the sampled softmax; none: 256
-    pool: int | None = Field(None, ge=1)  # items drawn for each batch, whose mean stands for a negative; none: 4096
+    pool: int | None = Field(None, ge=1)  # items drawn for each batch, whose mean stands for a negative; none: 2048
     leave_out: float = Field(0.3, ge=0, lt=1)  # share of a sequence's items that an epoch passes over
     length: int = Field(50, ge=1)  # of a history, the most recent items
     blocks: int = Field(1, ge=1)

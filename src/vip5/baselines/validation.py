@@ -33,9 +33,9 @@ class Validation:
             rows = np.arange(start, min(start + at_once, len(self.users)))
             part, targets = self.histories.take(rows), self.targets[rows]
             scores = system.scores(part, self.users[rows])
+            scores[part.rows, part.values] = -np.inf  # nor is a target that is there found: `rank` leaves it out
             own = scores[np.arange(len(rows)), targets]
-            scores[part.rows, part.values] = -np.inf
-            scores[np.arange(len(rows)), targets] = -np.inf  # it may be in the history; it is not its own rival
+            scores[np.arange(len(rows)), targets] = -np.inf  # it is not its own rival
             ahead = (scores >= own[:, None]).sum(axis=1)
             ranks.append(np.where(own > system.least, ahead, system.n_items))
         rank = np.concatenate(ranks)

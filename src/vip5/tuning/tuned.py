@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 import torch
 
 from vip5.baselines.base import Baseline, Ranker
-from vip5.baselines.learned import Learned, digest
+from vip5.baselines.learned import Learned
+from vip5.baselines.state import digest
 from vip5.baselines.validation import Validation
 from vip5.data import Dataset
 from vip5.errors import Diverged, UserError
