@@ -314,7 +314,6 @@ def measure(name: str, peer: Peer, dataset: Dataset, epochs: int) -> dict[str, A
         "settings": {"peer": option, "ours": ours.settings.model_dump(mode="json")},
         "given": peer.settings,  # of ours, what is not the default
         "system": peer.ours,
-        "validation": {"peer": validation, "ours": summary.get("best_validation_NDCG@10")},
         "epochs": {"peer": epochs if trained else None, "ours": summary.get("epochs_trained")},
         "seconds": {"peer": seconds, "ours": own_seconds},
         "same_ranks": {task: float((theirs[task] == own[task]).mean()) for task in theirs},
