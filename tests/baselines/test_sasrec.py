@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vip5.baselines.sasrec import SASRec, SASRecSettings
+from vip5.baselines.sasrec import SASRec, SASRecSettings, sampled_softmax
 from vip5.baselines.transformer import like_lengths, with_gaps
 from vip5.data import Ragged
 from vip5.errors import UserError
@@ -117,6 +117,20 @@ def test_a_pool_stands_for_negatives_of_each_position():
         mean = np.exp(others).sum() / N_ITEMS  # of a draw, in which the right item counts nothing
         expected.append(np.log(np.exp(row[right].item()) + k * mean) - row[right].item())
     assert made._loss(h, target, user, None).item() == pytest.approx(np.mean(expected), rel=1e-2)
+
+
+def test_sampled_softmax_has_the_gradient_of_its_formula():
+    torch.manual_seed(3)
+    h, right, pool = (torch.randn(*shape, dtype=torch.float64) for shape in ((7, 4), (7,), (11, 4)))
+    same = torch.rand(7, 11) < 0.2
+    inputs = [x.requires_grad_() for x in (h, right, pool)]
+    wrong = (h @ pool.T).masked_fill(same, -torch.inf)
+    expected = torch.logaddexp(right, wrong.logsumexp(dim=1) + np.log(0.3)) - right
+    found = sampled_softmax(h, right, pool, same, 0.3)
+    assert torch.allclose(found, expected)
+    grad = torch.randn(7, dtype=torch.float64)
+    for one, other in zip(*(torch.autograd.grad(x, inputs, grad) for x in (found, expected)), strict=True):
+        assert torch.allclose(one, other)
 
 
 def test_gaps_keep_the_order_and_two_items():

@@ -5,15 +5,15 @@ W.-C. Kang, J. McAuley: Self-attentive sequential recommendation, ICDM 2018.
 Shapes: B sequences, L positions, N real positions of them, D dimensions, P items of a pool, I items.
 """
 
-import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from vip5.baselines.learned import Bought, LearnedRanker, LearnedSettings
 from vip5.baselines.transformer import MASKED, Transformer, like_lengths, padded, with_gaps
@@ -106,13 +106,41 @@ class SASRec(LearnedRanker):
             wrong_N = (h_ND * F.embedding(own.outside(user_N).to(self.device), table_ID)).sum(-1)
             return (F.softplus(-right_N) + F.softplus(wrong_N)).mean()
         drawn_P = torch.randint(self.n_items, (settings.pool or _POOL,))
-        wrong_NP = h_ND @ F.embedding(drawn_P.to(self.device), table_ID).T
-        wrong_NP = wrong_NP.masked_fill((drawn_P == target_N[:, None]).to(self.device), MASKED)
-        weight = math.log((settings.negatives or _NEGATIVES) / len(drawn_P))
-        return (torch.logaddexp(right_N, wrong_NP.logsumexp(dim=1) + weight) - right_N).mean()
+        pool_PD = F.embedding(drawn_P.to(self.device), table_ID)
+        same_NP = (drawn_P == target_N[:, None]).to(self.device)
+        weight = (settings.negatives or _NEGATIVES) / len(drawn_P)
+        return sampled_softmax(h_ND, right_N, pool_PD, same_NP, weight).mean()
 
     def score(self, histories: Ragged, users: Tensor) -> Tensor:
         items_BL, real_BL = padded(histories, self.settings.length)
         h_BLD = self.module(items_BL.to(self.device), real_BL.to(self.device))
         last_B = (real_BL.sum(dim=1) - 1).clamp(min=0).to(self.device)
         return h_BLD[torch.arange(len(last_B), device=self.device), last_B] @ self.module.items.weight.T
+
+
+def sampled_softmax(h_ND: Tensor, right_N: Tensor, pool_PD: Tensor, same_NP: Tensor, weight: float) -> Tensor:
+    """[N]: ln(e^r + weight Σ e^(h · p)) - r over the items p of a pool, without those that are the right one."""
+    loss_N: Tensor = _SampledSoftmax.apply(h_ND, right_N, pool_PD, same_NP, weight)
+    return loss_N
+
+
+class _SampledSoftmax(torch.autograd.Function):
+    """The scores of the pool stand in memory once, and become probabilities in place."""
+
+    @staticmethod
+    def forward(ctx: Any, h_ND: Tensor, right_N: Tensor, pool_PD: Tensor, same_NP: Tensor, weight: float) -> Tensor:
+        p_NP = (h_ND @ pool_PD.T).masked_fill_(same_NP, MASKED)
+        top_N = torch.maximum(p_NP.amax(dim=1), right_N)
+        p_NP.sub_(top_N[:, None]).exp_()
+        e_N = (right_N - top_N).exp_()
+        total_N = p_NP.sum(dim=1).mul_(weight).add_(e_N)
+        ctx.save_for_backward(h_ND, pool_PD, p_NP, total_N, e_N)
+        ctx.weight = weight
+        return total_N.log().add_(top_N).sub_(right_N)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_N: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        h_ND, pool_PD, p_NP, total_N, e_N = ctx.saved_tensors
+        p_NP.mul_((grad_N * ctx.weight / total_N)[:, None])
+        return p_NP @ pool_PD, grad_N * (e_N / total_N - 1), p_NP.T @ h_ND, None, None
