@@ -21,7 +21,7 @@ from vip5.data import Dataset, Ragged
 from vip5.model.ops import cross_entropy
 from vip5.training.space import Choice, Real, Space, Whole
 
-_NEGATIVES, _POOL = 256, 2048  # of the sampled softmax
+_NEGATIVES, _POOL = 1024, 8192  # of the sampled softmax
 
 
 class SASRecSettings(LearnedSettings):
@@ -30,13 +30,13 @@ class SASRecSettings(LearnedSettings):
     patience: int = Field(10, ge=1)
     averaging: float = Field(0.99, ge=0, lt=1)
     loss: Literal["bce", "ce", "sampled"] = "sampled"
-    negatives: int | None = Field(None, ge=1)  # of the sampled softmax; none: 256
-    pool: int | None = Field(None, ge=1)  # items drawn for each batch, whose mean stands for a negative; none: 2048
+    negatives: int | None = Field(None, ge=1)  # of the sampled softmax; none: 1024
+    pool: int | None = Field(None, ge=1)  # items drawn for each batch, whose mean stands for a negative; none: 8192
     leave_out: float = Field(0.3, ge=0, lt=1)  # share of a sequence's items that an epoch passes over
     length: int = Field(50, ge=1)  # of a history, the most recent items
     blocks: int = Field(1, ge=1)
     heads: int = Field(1, ge=1)
-    dropout: float = Field(0.2, ge=0, lt=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _fits(self) -> "SASRecSettings":
@@ -54,7 +54,7 @@ class SASRecSettings(LearnedSettings):
             "leave_out": Real(0.0, 0.6),
             "weight_decay": Choice((0.0, 1e-6, 1e-5, 1e-4)),
         }
-        negatives: Space = {"negatives": Choice((64, None, 1024))} if self.loss == "sampled" else {}
+        negatives: Space = {"negatives": Choice((64, 256, None))} if self.loss == "sampled" else {}
         return {**super().space(), **own, **negatives}
 
 
