@@ -17,13 +17,7 @@ TASKS = {
     "C-3": ("Explanation, per cent", ("BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L")),
     "C-12": ("Explanation with the feature word, per cent", ("BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L")),
 }
-SHORT = {
-    "A-3": ("HR@10", "NDCG@10"),
-    "B-5": ("HR@10", "NDCG@10"),
-    "C-3": ("BLEU-4", "ROUGE-L"),
-    "C-12": ("BLEU-4", "ROUGE-L"),
-}
-TOGETHER = (("beauty", "sports", "toys"), ("hm", "ml-1m"), ("rt-critics", "musical"))  # data sets of one short table
+SUMMARY = "A-3", ("HR@10", "NDCG@10"), ("beauty", "sports", "toys")
 
 
 def baselines(folder: Path) -> str:
@@ -51,24 +45,14 @@ def baselines(folder: Path) -> str:
 
 
 def summary(folder: Path) -> str:
-    """One table a task, data sets side by side."""
-    stored = _stored(folder)
-    parts = []
-    for prompt, metrics in SHORT.items():
-        for sets in TOGETHER:
-            rows = _rows(stored, prompt, sets)
-            if not any(_runs(stored, row, dataset, prompt) for row in rows for dataset in sets):
-                continue
-            published = any(_published(row["name"], dataset, prompt) for row in rows for dataset in sets)
-            kinds = ["published", "ours"] if published else ["ours"]
-            parts.append(f"**{TASKS[prompt][0]}**, {' / '.join(metrics)}:")
-            head = [f"{dataset}, {kind}" for dataset in sets for kind in kinds]
-            lines = [f"| | {' | '.join(head)} |", "| --- " + "| ---: " * len(head) + "|"]
-            for row in rows:
-                cells = [_short(stored, row, dataset, prompt, kind) for dataset in sets for kind in kinds]
-                lines.append(f"| {row['title']} | {' | '.join(cells)} |")
-            parts.append("\n".join(lines))
-    return "\n\n".join([*parts, _source(stored)]) + "\n"
+    """The next item, data sets side by side."""
+    stored, (prompt, _, sets) = _stored(folder), SUMMARY
+    head = [f"{dataset}, {kind}" for dataset in sets for kind in ("published", "ours")]
+    lines = [f"| {TASKS[prompt][0].lower()} | {' | '.join(head)} |", "| --- " + "| ---: " * len(head) + "|"]
+    for row in _rows(stored, prompt, sets):
+        cells = [_short(stored, row, dataset, kind) for dataset in sets for kind in ("published", "ours")]
+        lines.append(f"| {row['title']} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", _source(stored)]) + "\n"
 
 
 def reference(folder: Path) -> str:
@@ -109,8 +93,8 @@ def _words(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in settings.items()) or "defaults"
 
 
-def _short(stored: dict[str, Any], row: dict[str, Any], dataset: str, prompt: str, kind: str) -> str:
-    metrics = SHORT[prompt]
+def _short(stored: dict[str, Any], row: dict[str, Any], dataset: str, kind: str) -> str:
+    prompt, metrics, _ = SUMMARY
     if kind == "published":
         return "; ".join(
             " / ".join(_form(found[m], prompt) if m in found else "–" for m in metrics)
