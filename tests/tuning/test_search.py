@@ -222,7 +222,7 @@ def test_what_is_refused(shop, make_shop, tmp_path, monkeypatch):
     for tuned, message in (
         (sasrec(make_shop(last=3)), "holds a search with another data"),
         (sasrec(shop, beta2=0.9), r"another config\.beta2 \(0\.98, now 0\.9\)"),
-        (sasrec(shop, dropout=0.2), r"another space\.dropout"),
+        (sasrec(shop, dropout=SASRec.check({}).dropout), r"another space\.dropout"),
         (TunedBaseline(HGN, shop, SHORT, "cpu"), r"another tuned \(sasrec, now hgn\)"),
     ):
         with pytest.raises(UserError, match=message):
