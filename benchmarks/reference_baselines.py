@@ -146,6 +146,7 @@ def rectools_sasrec(dataset: Dataset, epochs: int, **settings: Any) -> Score:
 
 
 _SASREC = {"n_blocks": 1, "n_heads": 1, "n_factors": 64, "session_max_len": 50, "batch_size": 128, "lr": 1e-3}
+_PLAIN = {"dropout": 0.2, "leave_out": 0.0, "averaging": 0.0}  # of ours, without what theirs has not
 _SGD = "plain gradient descent, where ours has Adam"
 PEERS: dict[str, Peer] = {
     "item-kNN of implicit": Peer(
@@ -189,7 +190,7 @@ PEERS: dict[str, Peer] = {
         rectools_sasrec,
         (_SASREC | {"loss": "sampled_softmax", "n_negatives": 32},),
         "sasrec",
-        {"loss": "sampled", "negatives": 32, "negatives_by": "position"},
+        _PLAIN | {"loss": "sampled", "negatives": 1024},
         candidates=False,
         note="its last epoch",
     ),
@@ -199,7 +200,7 @@ PEERS: dict[str, Peer] = {
         rectools_sasrec,
         (_SASREC | {"loss": "BCE", "n_negatives": 1},),
         "sasrec",
-        {"loss": "bce"},
+        _PLAIN | {"loss": "bce"},
         candidates=False,
         note="its last epoch",
     ),
