@@ -179,7 +179,7 @@ def _source(stored: dict[str, Any]) -> str:
     runs = stored["runs"]
     days = sorted({run["date"][:10] for run in runs})
     machines = dict.fromkeys(
-        f"{run['machine']['cpu']}, {run['threads']} of {run['machine']['cores']} cores" for run in runs
+        f"{run['machine']['cpu']}, {run['threads'] or 'some'} of {run['machine']['cores']} cores" for run in runs
     )
     hashes = ", ".join(f"{name} `{data['hash'][:12]}`" for name, data in stored["data"].items())
     sources = "; ".join(f"{name}: {words}" for name, words in _all_published()["sources"].items())
