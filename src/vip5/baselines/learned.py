@@ -87,8 +87,8 @@ class Learned(Baseline):
         return 0
 
     def pretraining_batches(self, dataset: Dataset) -> Iterator[Tensor]:
-        """As `batches`, of one epoch of pre-training."""
-        raise NotImplementedError
+        """As `batches`, of one epoch of pre-training; none, where there is none."""
+        return iter(())
 
     @abstractmethod
     def validation(self, dataset: Dataset) -> Callable[[], dict[str, float]] | None:
