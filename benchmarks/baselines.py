@@ -24,7 +24,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from vip5 import __version__
-from vip5.baselines.registry import BASELINES
+from vip5.baselines.registry import BASELINES, baseline
 from vip5.baselines.run import BaselineRun, fit_run, is_baseline, read_about
 from vip5.data import Dataset
 from vip5.errors import UserError
@@ -193,13 +193,14 @@ def run_all(rows: list[Row], given: argparse.Namespace, command: str) -> None:
         for row in rows:
             for name in (name for name in row.datasets if name in given.datasets):
                 folder, job = given.out / name / f"{row.name}-{seed}", f"{row.name} on {name}, seed {seed}"
-                if row.registered not in BASELINES or (folder / RESULTS_FILE).is_file():
+                if (folder / RESULTS_FILE).is_file():
                     continue
                 with alone(folder) as free:
                     if not free:
                         print(f"{job}: another call is at it", flush=True)
                         continue
                     try:
+                        baseline(row.registered)  # which says why there is none
                         opened.setdefault(name, Dataset(given.data / name))
                         run_one(row, opened[name], folder, seed, command)
                         print(f"{job}: done {datetime.now(UTC):%H:%M}", flush=True)
