@@ -27,11 +27,10 @@ _NEGATIVES = 8192  # of the sampled softmax
 class SASRecSettings(LearnedSettings):
     """Settings of `SASRec`."""
 
-    patience: int = Field(10, ge=1)
-    averaging: float = Field(0.99, ge=0, lt=1)
+    averaging: float = Field(0.998, ge=0, lt=1)
     loss: Literal["bce", "ce", "sampled"] = "sampled"
     negatives: int | None = Field(None, ge=1)  # of the sampled softmax, drawn once for a batch; none: 8192
-    leave_out: float = Field(0.3, ge=0, lt=1)  # share of a sequence's items that an epoch passes over
+    leave_out: float = Field(0.2, ge=0, lt=1)  # share of a sequence's items that an epoch passes over
     length: int = Field(50, ge=1)  # of a history, the most recent items
     blocks: int = Field(1, ge=1)
     heads: int = Field(1, ge=1)
