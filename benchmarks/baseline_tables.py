@@ -1,4 +1,5 @@
-"""The tables of `baselines.py`, with what others report (published.toml) beside, and of `reference_baselines.py`."""
+"""The tables of `baselines.py`, with what others report (published.toml) beside, and of `reference_baselines.py` and
+`trials.py`."""
 
 import json
 import tomllib
@@ -86,6 +87,27 @@ def reference(folder: Path) -> str:
         f"{stored['rows'][0]['protocol']}, data {hashes}. Measured by `{stored['command']}` (vip5 {stored['version']}) "
         f"on {stored['date'][:10]}; {m['cpu']}, {stored['threads']} of {m['cores']} cores, Python {m['python']}, "
         f"torch {m['torch']}.\n"
+    )
+
+
+def trials(folder: Path) -> str:
+    """What was tried of SASRec, by the validation part."""
+    stored = json.loads((folder / "trials.json").read_text("utf-8"))
+    head = ["data", "settings", "NDCG@10", "HR@10", "best epoch", "epochs", "minutes"]
+    lines = [f"| {' | '.join(head)} |", "| --- | --- " + "| ---: " * 5 + "|"]
+    for row in stored["trials"]:
+        numbers = [_number(row["validation"][metric]) for metric in ("NDCG@10", "HR@10")]
+        epochs = f"{row['epochs']}{'' if row['finished'] else ', stopped'}"
+        cells = [row["dataset"], _words(row["settings"]), *numbers, str(row["best_epoch"]), epochs]
+        lines.append(f"| {' | '.join(cells)} | {row['minutes']:.1f} |")
+    told = ("averaging", "leave_out", "dropout", "patience", "lr")
+    defaults = _words({name: stored["defaults"][name] for name in told})
+    data = {row["dataset"]: row["data_hash"] for row in stored["trials"]}
+    hashes = ", ".join(f"{name} `{digest[:12]}`" for name, digest in data.items())
+    return "\n".join(lines) + (
+        f"\n\nValidation part, 5,000 users spread evenly; a seed each. Settings are beside the defaults ({defaults}). "
+        f"Data {hashes}. Collected by `{stored['command']}` (vip5 {stored['version']}) on {stored['date'][:10]}; "
+        f"{stored['machine']['cpu']}, 1 of {stored['machine']['cores']} cores.\n"
     )
 
 

@@ -2,8 +2,8 @@
 
 What stands between `<!-- results:NAME -->` and `<!-- /results -->` is made from `benchmarks/results/NAME.json`; the
 name `summary` stands for one table of them all; own_tables.py makes those of `audit`, `codes`, `history` and `int8`,
-baseline_tables.py those of `baselines`, `baselines-summary` and `reference`, speed_tables.py those of `speed` and
-`speed-summary`, from `benchmarks/results/speed/`.
+baseline_tables.py those of `baselines`, `baselines-summary`, `trials` and `reference`, speed_tables.py those of `speed`
+and `speed-summary`, from `benchmarks/results/speed/`.
 """
 
 import re
@@ -45,6 +45,7 @@ def filled(text: str, folder: Path = RESULTS) -> str:
             "baselines": baseline_tables.baselines,
             "baselines-summary": baseline_tables.summary,
             "reference": baseline_tables.reference,
+            "trials": baseline_tables.trials,
             "speed": speed_tables.speed,
             "speed-summary": speed_tables.summary,
         }
