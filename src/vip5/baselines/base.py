@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from vip5.data import Dataset, Ragged
-from vip5.errors import UserError
+from vip5.errors import UserError, first_fault
 from vip5.training.space import Space
 
 _SCORES = 6_000_000  # at once: what a few buffers of a block of users may take
@@ -94,10 +94,8 @@ class Baseline(ABC):
         try:
             return cls.settings_type.model_validate(settings)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
-            if first["type"] == "extra_forbidden":
+            key, message, unknown = first_fault(error)
+            if unknown:
                 message = f"no such setting; there are {', '.join(cls.settings_type.model_fields)}"
             raise UserError(f"settings of {cls.name}{f': {key}' if key else ''}: {message}") from None
 

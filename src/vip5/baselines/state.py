@@ -8,27 +8,42 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.training.state import METRICS_FILE, STATE_FILE
 
-if TYPE_CHECKING:
-    from vip5.baselines.learned import Learned
-
 _SAVE_SECONDS = 10.0  # between two savings of the state
+
+
+class Trained(Protocol):
+    """What is asked of a system that is trained in epochs: see `Learned`."""
+
+    settings: Any
+    features: Tensor | None
+    module: nn.Module
+    device: torch.device
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def goal(self) -> str: ...
+
+    @property
+    def pretraining(self) -> int: ...
 
 
 class State:
     """Where a training is: weights, the best weights, the optimiser's moments, a line an epoch. One file."""
 
-    def __init__(self, system: "Learned", dataset: Dataset, folder: Path | None) -> None:
+    def __init__(self, system: Trained, dataset: Dataset, folder: Path | None) -> None:
         settings = system.settings
         self.system, self.folder = system, folder
         self.about = {

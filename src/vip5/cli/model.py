@@ -52,7 +52,7 @@ def info(
     import torch
     from pydantic import ValidationError
 
-    from vip5.errors import UserError
+    from vip5.errors import UserError, first_fault
     from vip5.model import VIP5, AdapterConfig, ModelConfig, backbone_size, count_parameters, load_config
 
     if run is not None:
@@ -68,8 +68,7 @@ def info(
                 train_word_category=not freeze_word_category,
             )
         except ValidationError as error:
-            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise UserError(f"no such model: {reason}: give other options") from None
+            raise UserError(f"no such model: {first_fault(error)[1]}: give other options") from None
     with torch.device("meta"):  # shapes alone; nothing is filled
         parts = count_parameters(VIP5(config))
     trained, total = sum(part.trained for part in parts), sum(part.total for part in parts)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vip5.errors import UserError
+from vip5.errors import UserError, first_fault
 
 Protocol = Literal["clean", "paper"]
 SplitKind = Literal["leave-one-out", "time"]  # of the interactions
@@ -130,10 +130,11 @@ class Manifest(BaseModel):
         except OSError as error:
             raise UserError(f"cannot read {folder / MANIFEST} ({error.strerror}): check its permissions") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            what = f"{'.'.join(str(part) for part in first['loc']) or 'the whole file'}: {first['msg']}"
-            remedy = "prepare the data again with --overwrite"
-            raise UserError(f"{folder / MANIFEST} is damaged or of another version ({what}): {remedy}") from None
+            where, what, _ = first_fault(error)
+            raise UserError(
+                f"{folder / MANIFEST} is damaged or of another version ({where or 'the whole file'}: {what}): "
+                "prepare the data again with --overwrite"
+            ) from None
 
 
 def parse_mapping(pairs: Iterable[str]) -> dict[str, str]:

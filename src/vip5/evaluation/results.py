@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError, model_validator
 
 import vip5
-from vip5.errors import UserError
+from vip5.errors import UserError, first_fault
 from vip5.evaluation.intervals import LEVEL, RESAMPLES, Difference, Estimate
 from vip5.evaluation.text import BLEU_SIGNATURE
 
@@ -188,9 +188,10 @@ class Results(BaseModel):
                 f"cannot read results {path} ({error.strerror}): give the JSON file of an evaluation"
             ) from None
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-            raise UserError(f"{path} is no file of results ({where}: {first['msg']}): evaluate again") from None
+            where, what, _ = first_fault(error)
+            raise UserError(
+                f"{path} is no file of results ({where or 'the whole file'}: {what}): evaluate again"
+            ) from None
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vip5.errors import UserError
+from vip5.errors import UserError, first_fault
 from vip5.model.config import ModelConfig
 from vip5.model.t5 import load_t5
 from vip5.model.vip5 import VIP5
@@ -154,7 +154,6 @@ def _check(model: VIP5, state: Mapping[str, Tensor], needed: set[str], source: s
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        where, what, _ = first_fault(error)
         return f"{where} {what}".strip()
     return str(error).strip().partition("\n")[0] or type(error).__name__

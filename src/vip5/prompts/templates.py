@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from vip5.errors import UserError
+from vip5.errors import UserError, first_fault
 
 Task = Literal["next", "next_yes_no", "yes_no", "choice", "explain"]
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -127,9 +127,8 @@ def _read(text: str, place: str) -> dict[str, Prompt]:
         try:
             prompt = Prompt.model_validate(table)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"prompt {name} in {place}: {where or 'template'}: {first['msg']}") from None
+            where, what, _ = first_fault(error)
+            raise UserError(f"prompt {name} in {place}: {where or 'template'}: {what}") from None
         if prompt.id in prompts:
             raise UserError(f"prompt {name} stands twice in {place}")
         prompts[prompt.id] = prompt

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-from vip5.errors import UserError
+from vip5.errors import UserError, first_fault
 from vip5.items import CodeSettings
 from vip5.model import AdapterConfig
 from vip5.training.space import Choice, Real, Space
@@ -133,10 +133,8 @@ def configure(preset: str, settings: Mapping[str, Any], place: str) -> RunConfig
     try:
         return RunConfig.model_validate(merge(values, settings))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
+        key, message, unknown = first_fault(error)
+        if unknown:
             message = f"no such setting; there {'are' if '.' in key else 'is'} {_siblings(key)}"
         raise UserError(f"configuration ({place}): {key}: {message}") from None
 

@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from vip5.data import Dataset
-from vip5.errors import UserError
+from vip5.errors import UserError, first_fault
 from vip5.features import FeatureStore
 from vip5.items import ItemCodes, Vocabulary, fit_codes
 from vip5.model import VIP5, ModelConfig, backbone_size, load_backbone, local_folder, start_from
@@ -66,7 +66,7 @@ def _model_config(
     try:
         return ModelConfig.model_validate(backbone | own | ({"feature_dim": store.dim} if store else {}))
     except ValidationError as error:
-        raise UserError(f"configuration: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+        raise UserError(f"configuration: {first_fault(error)[1]}") from None
 
 
 def _from_backbone(
