@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vip5 import __version__
+from vip5.audit.audit import audit, codes_of
 from vip5.data import Dataset, prepare
 from vip5.errors import UserError
-from vip5.evaluation.audit import audit, codes_of
-from vip5.evaluation.results import Machine, write_whole
+from vip5.evaluation.results import Machine
+from vip5.files import write_text
 
 HERE = Path(__file__).parent
 SETS = ("beauty", "sports", "toys", "clothing")
@@ -42,4 +43,4 @@ if __name__ == "__main__":
         "machine": Machine.here("cpu").model_dump(),
         "audits": audits,
     }
-    write_whole(HERE / "results" / "audit.json", json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+    write_text(HERE / "results" / "audit.json", json.dumps(stored, indent=1, ensure_ascii=False) + "\n")

@@ -30,8 +30,9 @@ from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.evaluation.baseline import evaluate_baseline
 from vip5.evaluation.evaluate import Settings
-from vip5.evaluation.results import EVERYONE, Machine, Results, write_whole
-from vip5.training.state import METRICS_FILE
+from vip5.evaluation.results import EVERYONE, Machine, Results
+from vip5.files import write_text
+from vip5.runs import METRICS_FILE
 
 HERE = Path(__file__).parent
 SETS, SEEDS = ("beauty", "sports", "toys"), (0, 1, 2)
@@ -232,7 +233,7 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("stopped", flush=True)
     stored = collect(rows, given.out, sorted({*SEEDS, *given.seeds}), command)
-    write_whole(given.json, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+    write_text(given.json, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
     print(f"{given.json}: {len(stored['runs'])} runs")
     for lacks in stored["not_run"]:
         print("{row} on {dataset}, seeds {seeds}: {why}".format(**lacks))

@@ -17,11 +17,12 @@ from typing import Any
 import torch
 
 from vip5 import __version__
+from vip5.audit.audit import audit_run
 from vip5.data import Dataset
-from vip5.evaluation.audit import audit_run
 from vip5.evaluation.compare import compare
 from vip5.evaluation.evaluate import Evaluation, Settings, evaluate
-from vip5.evaluation.results import Machine, write_whole
+from vip5.evaluation.results import Machine
+from vip5.files import write_text
 from vip5.training import Run, load_config, train
 
 HERE = Path(__file__).parent
@@ -109,7 +110,7 @@ def main() -> None:
         "rules": [row for row in common if row["rule"] in ("popularity", "item-kNN")],
         "comparison": compared.as_dict(),
     }
-    write_whole(HERE / "results" / "codes.json", json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+    write_text(HERE / "results" / "codes.json", json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,12 +25,13 @@ from vip5.cli.options import print_table
 from vip5.data import Ragged
 from vip5.decoding import beam_search, best_items, score_items, top_items
 from vip5.evaluation.results import Machine
+from vip5.files import write_json
 from vip5.items import Trie
 from vip5.model import VIP5, AdapterConfig, ModelConfig
 from vip5.model.config import backbone_size
-from vip5.prompts import Batch, Samples
+from vip5.model.input import ModelInput
+from vip5.prompts import Samples
 from vip5.training import Run
-from vip5.training.run import write_json
 
 ITEMS, USERS, TOKENS, CANDIDATES, BEAMS, ROUNDS = 12_101, 64, 50, 100, 20, 5
 TEXT = backbone_size("nano")["text_vocab"]
@@ -99,7 +100,7 @@ class Case:
     """A model, what it is asked for all users, the items that may not come out, and the code of each item."""
 
     model: VIP5
-    batch: Batch
+    batch: ModelInput
     histories: Ragged
     codes: np.ndarray
 
@@ -112,7 +113,7 @@ def random_case(codes: np.ndarray) -> Case:
         ModelConfig(**backbone_size("nano"), new_tokens=new, image_tokens=0, adapter=AdapterConfig(mode="full"))
     ).eval()
     ids, none = torch.from_numpy(rng.integers(2, TEXT, (USERS, TOKENS))), torch.zeros(0)
-    batch = Batch(ids, torch.zeros_like(ids), torch.zeros_like(ids), none.long(), none.view(0, 1), none.bool())
+    batch = ModelInput(ids, torch.zeros_like(ids), torch.zeros_like(ids), none.long(), none.view(0, 1), none.bool())
     histories = [rng.integers(0, ITEMS, 3 + rng.geometric(1 / 4)) for _ in range(USERS)]
     return Case(model, batch, Ragged.from_lists(histories), codes)
 

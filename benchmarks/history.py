@@ -18,7 +18,8 @@ from vip5 import __version__
 from vip5.data import Dataset
 from vip5.evaluation.compare import compare
 from vip5.evaluation.evaluate import evaluate
-from vip5.evaluation.results import Machine, write_whole
+from vip5.evaluation.results import Machine
+from vip5.files import write_text
 from vip5.training import Run, load_config, train
 
 HERE = Path(__file__).parent
@@ -53,4 +54,4 @@ if __name__ == "__main__":
         "seeds": compare([first, second], metrics=METRICS).as_dict(),
         "history": compare([without, first], metrics=METRICS).as_dict(),
     }
-    write_whole(HERE / "results" / "history.json", json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+    write_text(HERE / "results" / "history.json", json.dumps(stored, indent=1, ensure_ascii=False) + "\n")

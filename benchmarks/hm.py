@@ -6,13 +6,13 @@ Usage: benchmarks/hm.py FOLDER_OF_HM ENCODER [OUT]
 import sys
 from pathlib import Path
 
+from vip5.audit.audit import audit_run
 from vip5.cli.options import print_table
 from vip5.data import Dataset, prepare
-from vip5.evaluation.audit import audit_run
 from vip5.evaluation.results import Results
 from vip5.evaluation.tables import caption, table
-from vip5.features.encode import encode
-from vip5.features.encoders import load_encoder
+from vip5.modalities.encode import encode
+from vip5.modalities.encoders import load_encoder
 from vip5.reproduce.photos import BEAMS, WITH, with_and_without_photos
 
 OVERRIDES = ["optim.epochs=6", "model.dropout=0.1", "run.validate_epochs=1"]

@@ -17,7 +17,8 @@ from vip5.cli.options import print_table
 from vip5.data import Dataset
 from vip5.evaluation.evaluate import Settings, evaluate
 from vip5.evaluation.intervals import estimate, paired_difference
-from vip5.evaluation.results import Machine, write_whole
+from vip5.evaluation.results import Machine
+from vip5.files import write_text
 from vip5.training import Run
 
 PROMPTS = {"A-3": 1, "B-5": 4}  # the how-manieth user is asked
@@ -55,7 +56,7 @@ def main() -> None:
         "protocol": "clean",
         "rows": rows,
     }
-    write_whole(Path(__file__).parent / "results" / "int8.json", json.dumps(stored, indent=1) + "\n")
+    write_text(Path(__file__).parent / "results" / "int8.json", json.dumps(stored, indent=1) + "\n")
     columns = ["codes", "prompt", "metric", "float32", "int8", "int8 − float32"]
     print_table(
         "8-bit integers",

@@ -15,8 +15,9 @@ import own_tables
 import speed_tables
 
 from vip5.errors import UserError
-from vip5.evaluation.results import Result, Results, write_whole
+from vip5.evaluation.results import Result, Results
 from vip5.evaluation.tables import ACCURACY, BEYOND, markdown
+from vip5.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -96,7 +97,7 @@ def main() -> int:
             print(f"error: {error}", file=sys.stderr)
             return 2
         if new != text:
-            write_whole(page, new)
+            write_text(page, new)
         print(f"{page.name}: {len(MARKED.findall(new))} tables, {'rewritten' if new != text else 'up to date'}")
     return 0
 

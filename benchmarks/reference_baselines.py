@@ -36,8 +36,9 @@ from vip5.data import Dataset, Ragged
 from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.intervals import estimate, paired_difference
 from vip5.evaluation.ranking import ranking_metrics, ranks_from_scores
-from vip5.evaluation.results import Machine, write_whole
-from vip5.features import open_features
+from vip5.evaluation.results import Machine
+from vip5.files import write_text
+from vip5.modalities import open_modality
 
 RESULT = Path(__file__).parent / "results" / "reference.json"
 VALIDATED, AT_ONCE, SEED = 5000, 512, 0
@@ -340,7 +341,7 @@ def main() -> None:
         if find_spec(peer.library.split(".")[0]) is None:
             print(f"{name}: {peer.library} is not installed here", flush=True)
             continue
-        if peer.ours == "vbpr" and open_features(dataset, None) is None:
+        if peer.ours == "vbpr" and open_modality(dataset, None) is None:
             print(f"{name}: the data set has no photos", flush=True)
             continue
         row = measure(name, peer, dataset, given.epochs)
@@ -354,7 +355,7 @@ def main() -> None:
             "threads": 1,
             "rows": rows,
         }
-        write_whole(given.json, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+        write_text(given.json, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
         ndcg = row["test"]["next item"]["NDCG@10"]
         print(f"{name}: NDCG@10 {ndcg['peer']['value']:.4f}, ours {ndcg['ours']['value']:.4f}", flush=True)
 

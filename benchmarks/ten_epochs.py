@@ -13,8 +13,9 @@ from pathlib import Path
 
 from vip5.bench.workload import random_run
 from vip5.data import Dataset
-from vip5.evaluation.results import Machine, write_whole
-from vip5.features import open_features
+from vip5.evaluation.results import Machine
+from vip5.files import write_text
+from vip5.modalities import open_modality
 from vip5.training import best_device, train
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     given = parser.parse_args()
     dataset, file = Dataset(given.dataset), given.out.with_suffix(".json")
     optim = {"epochs": given.epochs, "precision": given.precision}
-    run = random_run(dataset, given.size, given.tokenizer, mode=given.mode, optim=optim, store=open_features(dataset))
+    run = random_run(dataset, given.size, given.tokenizer, mode=given.mode, optim=optim, store=open_modality(dataset))
     before = json.loads(file.read_text())["seconds_by_part"] if file.is_file() else []
     device, began = best_device(given.device), time.perf_counter()
 
@@ -45,7 +46,7 @@ def main() -> None:
             "seconds": sum(seconds),
             "seconds_by_part": seconds,
         }
-        write_whole(file, json.dumps(about | more, indent=1) + "\n")
+        write_text(file, json.dumps(about | more, indent=1) + "\n")
 
     try:
         summary = train(run, given.out, device)

@@ -16,8 +16,9 @@ from safetensors import safe_open
 from vip5 import __version__
 from vip5.baselines.run import is_baseline, read_about
 from vip5.baselines.sasrec import SASRec
-from vip5.evaluation.results import Machine, write_whole
-from vip5.training.state import METRICS_FILE, STATE_FILE
+from vip5.evaluation.results import Machine
+from vip5.files import write_text
+from vip5.runs import METRICS_FILE, STATE_FILE
 
 OUT = Path(__file__).parent / "results" / "trials.json"
 
@@ -63,7 +64,7 @@ def main() -> None:
         "defaults": SASRec.check({}).model_dump(mode="json"),
         "trials": trials,
     }
-    write_whole(OUT, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+    write_text(OUT, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
     print(f"{OUT}: {len(trials)} trials")
 
 

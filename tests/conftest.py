@@ -26,9 +26,9 @@ def shared() -> Path:
 def tiny_data(tmp_path_factory):
     """A prepared shop of 30 users and 40 items, its photos encoded."""
     from vip5.data import prepare
-    from vip5.data.demo import write_demo
-    from vip5.features.encode import encode
-    from vip5.features.encoders import load_encoder
+    from vip5.demo import write_demo
+    from vip5.modalities.encode import encode
+    from vip5.modalities.encoders import load_encoder
 
     folder = tmp_path_factory.mktemp("tiny")
     write_demo(folder / "shop", users=30, items=40)

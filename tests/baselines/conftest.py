@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from vip5.data import Dataset, prepare
-from vip5.features.encode import encode
-from vip5.features.encoders import load_encoder
+from vip5.modalities.encode import encode
+from vip5.modalities.encoders import load_encoder
 
 SHELF = 8  # items on each of two shelves that are bought, a0 … a7 and b0 … b7
 USERS = {"a": 48, "b": 32}

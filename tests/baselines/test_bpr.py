@@ -7,7 +7,7 @@ import torch
 from vip5.baselines.bpr import BPRMF
 from vip5.baselines.bpr_mlp import BPRMLP
 from vip5.baselines.vbpr import VBPR
-from vip5.features import open_features
+from vip5.modalities import open_modality
 
 SHORT = {"dim": 8, "epochs": 2, "batch_size": 32, "lr": 1e-2}
 TRIPLES = torch.tensor([[0, 3, 79, 3], [1, 5, 12, 5], [8, 2, 4, 9]])  # users; what they bought; what they did not
@@ -68,7 +68,7 @@ def test_without_anything_to_see_vbpr_is_bpr_mf(tiny):
 
 def test_components_keep_how_photos_differ(tiny):
     """All components: the same distances, up to one factor. Fewer: those of the largest variance."""
-    photos = np.asarray(open_features(tiny, None).matrix)
+    photos = np.asarray(open_modality(tiny, None).matrix)
     seen = VBPR.read_features(tiny, VBPR.check({"components": photos.shape[1]})).numpy()
     of = [np.linalg.norm(x[:, None] - x[None], axis=2) for x in (photos, seen)]
     assert np.allclose(of[0] * (of[1].max() / of[0].max()), of[1], atol=1e-4)

@@ -5,7 +5,7 @@ import torch
 
 from vip5.bench.peers import hugging_face
 from vip5.model import VIP5, AdapterConfig, ModelConfig
-from vip5.prompts.batch import PAD, Batch
+from vip5.model.input import PAD, ModelInput
 
 FORMS = {
     "v1.0": {"gated": False, "activation": "relu", "tied_head": True},
@@ -28,14 +28,14 @@ def a_model(form: str, mode: str) -> VIP5:
 
 
 @pytest.fixture
-def batch() -> Batch:
+def batch() -> ModelInput:
     torch.manual_seed(1)
     ids = torch.randint(2, 57, (3, 31))
     ids[1, 13:] = PAD
     categories = torch.zeros_like(ids)
     categories[:, 3:5] = 1
     words = torch.arange(31) * (ids != PAD)
-    return Batch(ids, words, categories, torch.arange(6), torch.randn(3, 6), torch.tensor([True, False, True]))
+    return ModelInput(ids, words, categories, torch.arange(6), torch.randn(3, 6), torch.tensor([True, False, True]))
 
 
 @pytest.mark.parametrize("mode", ["full", "self", "self+cross"])

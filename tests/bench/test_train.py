@@ -13,7 +13,7 @@ from vip5.bench.peers import PaddedVIP5
 from vip5.bench.workload import random_run
 from vip5.cli import bench_train
 from vip5.data import Dataset
-from vip5.prompts import Batch
+from vip5.model.input import ModelInput
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,9 @@ def test_the_floor_is_what_pytorch_counts(step, mode):
     categories = torch.zeros_like(ids)
     categories[:, 3:5] = 1
     has_photo = torch.ones(3, dtype=torch.bool)
-    batch = Batch(ids, ids, categories, torch.arange(6), torch.randn(3, 512), has_photo, torch.randint(2, 100, (3, 1)))
+    batch = ModelInput(
+        ids, ids, categories, torch.arange(6), torch.randn(3, 512), has_photo, torch.randint(2, 100, (3, 1))
+    )
     with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: addmm_flops}) as counter:
         model.loss(batch).backward()
     expected = counter.get_total_flops()

@@ -161,7 +161,7 @@ def test_mistakes_are_one_line(refused, tiny_run, tiny_data, tiny_settings, user
 
 
 def test_without_photos_the_remedy_is_named(refused, tiny_data, tmp_path):
-    shutil.copytree(tiny_data.path, tmp_path / "data", ignore=shutil.ignore_patterns("features"))
+    shutil.copytree(tiny_data.path, tmp_path / "data", ignore=shutil.ignore_patterns("modalities"))
     said = refused("train", tmp_path / "data", "--out", tmp_path / "run")
     assert "vip5 data encode" in said and "model.image_tokens=0" in said
 

@@ -16,9 +16,9 @@ def test_info(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     (tmp_path / "reviews.csv").write_text("user,item,text\na,w,It is what I need.\n")
     given = {"interactions": tmp_path / "buys.csv", "reviews": tmp_path / "reviews.csv"}
     dataset = prepare(tmp_path / "shop", **given, review_split="random")
-    (tmp_path / "shop" / "features" / "basic").mkdir(parents=True)
-    (tmp_path / "shop" / "features" / "basic" / "store.json").write_text("{}")
-    (tmp_path / "shop" / "features" / ".half.partial").mkdir()
+    (tmp_path / "shop" / "modalities" / "basic").mkdir(parents=True)
+    (tmp_path / "shop" / "modalities" / "basic" / "store.json").write_text("{}")
+    (tmp_path / "shop" / "modalities" / ".half.partial").mkdir()
     monkeypatch.setattr(sys, "argv", ["vip5", "data", "info", str(tmp_path / "shop"), "--json"])
     with pytest.raises(SystemExit) as end:
         main()

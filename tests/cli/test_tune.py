@@ -42,7 +42,7 @@ def test_what_is_refused(vip5, tiny_data, tmp_path, monkeypatch):
         code, _, err = vip5("tune", *words)
         assert code == 2 and message in " ".join(err.split())
     assert not search.exists()
-    monkeypatch.delitem(sys.modules, "vip5.tuning.search")
+    monkeypatch.delitem(sys.modules, "vip5.search.search")
     monkeypatch.setitem(sys.modules, "optuna", None)
     code, _, err = vip5("tune", "item-knn", tiny_data.path, "-o", search, "--trials", 2)
     assert code == 2 and "pip install 'vip5[tune]'" in " ".join(err.split())

@@ -10,7 +10,7 @@ from torch import Tensor
 from vip5.data import Ragged
 from vip5.decoding import Beams, beam_search
 from vip5.items.trie import Trie
-from vip5.prompts.batch import Batch
+from vip5.model.input import ModelInput
 
 VOCAB = 8
 codes_of_words = st.lists(st.integers(2, VOCAB - 1), max_size=4).map(lambda word: (*word, 1))
@@ -27,7 +27,7 @@ class Recurrent:
         self.turn = torch.randn(width, width, generator=draw)
         self.steps = 0
 
-    def encode(self, batch: Batch) -> Tensor:
+    def encode(self, batch: ModelInput) -> Tensor:
         return self.rows[batch.input_ids[:, 0]]
 
     def start(self, encoded: Tensor, beams: int) -> "State":
@@ -61,10 +61,10 @@ def unigram(logits: dict[int, float]) -> Recurrent:
     return model
 
 
-def prompts(rows: list[int]) -> Batch:
+def prompts(rows: list[int]) -> ModelInput:
     ids = torch.tensor(rows).view(-1, 1)
     none = torch.zeros(0)
-    return Batch(ids, ids, ids, none.long(), none.view(0, 1), none.bool())
+    return ModelInput(ids, ids, ids, none.long(), none.view(0, 1), none.bool())
 
 
 def table(codes: list[tuple[int, ...]]) -> np.ndarray:

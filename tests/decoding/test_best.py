@@ -10,7 +10,7 @@ from vip5.data import Ragged
 from vip5.decoding import beam_search, best, best_items, score_items, top_items
 from vip5.items.trie import Trie
 from vip5.model import VIP5, AdapterConfig, ModelConfig
-from vip5.prompts.batch import Batch
+from vip5.model.input import ModelInput
 
 VOCAB, ROWS, LENGTH = 60, 7, 9
 code_sets = st.lists(
@@ -35,12 +35,12 @@ def make_model(mode: str = "full", sharpness: float = 1.0) -> VIP5:
 MODEL = make_model()
 
 
-def prompts() -> Batch:
+def prompts() -> ModelInput:
     """Rows of different lengths, padded."""
     ids = torch.randint(2, VOCAB, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))
     ids *= torch.arange(LENGTH) < torch.tensor([9, 3, 6, 9, 1, 4, 8])[:, None]
     zeros, none = torch.zeros_like(ids), torch.zeros(0)
-    return Batch(ids, zeros, zeros, none.long(), none.view(0, 1), none.bool())
+    return ModelInput(ids, zeros, zeros, none.long(), none.view(0, 1), none.bool())
 
 
 def table(codes: list[tuple[int, ...]]) -> np.ndarray:

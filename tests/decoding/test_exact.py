@@ -10,7 +10,7 @@ from vip5.decoding import beam_search, exact, score_items, top_items
 from vip5.items.trie import Trie
 from vip5.model import VIP5, AdapterConfig, ModelConfig
 from vip5.model.backbone import Encoded
-from vip5.prompts.batch import Batch
+from vip5.model.input import ModelInput
 
 TEXT, NEW, ROWS, LENGTH = 30, 60, 5, 9
 
@@ -27,12 +27,12 @@ def make_model(mode: str = "full", tied: bool = True) -> VIP5:
     return model
 
 
-def prompts() -> Batch:
+def prompts() -> ModelInput:
     """Rows of different lengths, padded."""
     ids = torch.randint(2, TEXT, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))
     ids *= torch.arange(LENGTH) < torch.tensor([9, 3, 6, 9, 1])[:, None]
     zeros, none = torch.zeros_like(ids), torch.zeros(0)
-    return Batch(ids, zeros, zeros, none.long(), none.view(0, 1), none.bool())
+    return ModelInput(ids, zeros, zeros, none.long(), none.view(0, 1), none.bool())
 
 
 def atomic() -> np.ndarray:
@@ -67,7 +67,7 @@ def long_chain() -> np.ndarray:
 CODES = {f.__name__: f() for f in (atomic, numbers, clustered, long_chain)}
 
 
-def teacher_forced(model: VIP5, batch: Batch, codes: np.ndarray) -> torch.Tensor:
+def teacher_forced(model: VIP5, batch: ModelInput, codes: np.ndarray) -> torch.Tensor:
     """log P [B, I] of whole codes, each step renormalised over what some code allows after the same beginning."""
     words = [tuple(t for t in code if t) for code in codes.tolist()]
     inputs = F.pad(torch.from_numpy(codes)[:, :-1], (1, 0))

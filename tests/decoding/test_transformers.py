@@ -10,8 +10,8 @@ from transformers import T5Config, T5ForConditionalGeneration
 from vip5.decoding import beam_search, best_of_beam, greedy
 from vip5.items.trie import Trie
 from vip5.model import VIP5, AdapterConfig, ModelConfig
+from vip5.model.input import ModelInput
 from vip5.model.t5 import load_t5
-from vip5.prompts.batch import Batch
 
 VOCAB, ROWS, LENGTH = 60, 5, 12
 
@@ -44,14 +44,14 @@ def models(request, tmp_path_factory) -> tuple[T5ForConditionalGeneration, VIP5]
 
 
 @pytest.fixture(scope="module")
-def batch() -> Batch:
+def batch() -> ModelInput:
     ids = torch.randint(2, VOCAB, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))
     ids *= torch.arange(LENGTH) < torch.tensor([12, 3, 7, 12, 5])[:, None]  # rows are padded
     zeros, none = torch.zeros_like(ids), torch.zeros(0)
-    return Batch(ids, zeros, zeros, none.long(), none.view(0, 1), none.bool())
+    return ModelInput(ids, zeros, zeros, none.long(), none.view(0, 1), none.bool())
 
 
-def generate(theirs: T5ForConditionalGeneration, batch: Batch, K: int, max_length: int, **options):
+def generate(theirs: T5ForConditionalGeneration, batch: ModelInput, K: int, max_length: int, **options):
     """Tokens [B, K, T] with 0 after </s>, and scores [B, K]."""
     out = theirs.generate(
         batch.input_ids,

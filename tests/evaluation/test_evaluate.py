@@ -7,13 +7,13 @@ import polars as pl
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
+from vip5.audit.audit import audit_run
 from vip5.data import Dataset, Ragged, prepare
-from vip5.data.demo import write_demo
 from vip5.decoding import score_items, top_items
+from vip5.demo import write_demo
 from vip5.errors import UserError
 from vip5.evaluation import evaluate as module
 from vip5.evaluation import explanations
-from vip5.evaluation.audit import audit_run
 from vip5.evaluation.evaluate import (
     PROMPTS,
     Evaluation,

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models
 from vip5.errors import UserError
 from vip5.items import Vocabulary
 from vip5.prompts import load_prompts
-from vip5.training.start import train_vocabulary
+from vip5.prompts.tokenizer import train_vocabulary
 
 HOSTILE = [
     "", " \t\n ", "\0", "a\0b", "🦄 unicorn 🏳️‍🌈", "שלום עולם \u202e abc", "</s>", "<pad> <unk>", "x<extra_id_0>y",
@@ -78,10 +78,7 @@ def test_words_are_what_white_space_separates(vocabulary):
 
 
 def test_the_tokenizer_of_a_run_knows_the_prompts_words_whole(tiny_data):
-    from vip5.training import load_config
-
-    config = load_config("nano", None, ["model.tokenizer_size=1500"])
-    vocabulary = train_vocabulary(config, tiny_data, load_prompts())
+    vocabulary = train_vocabulary(tiny_data, load_prompts(), size=1500)
     assert vocabulary.size <= 1500
     words = {word for p in load_prompts().values() for word in f"{p.input} {p.target}".split() if "{" not in word}
     words |= {"yes", "no", "->"}

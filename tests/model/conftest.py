@@ -8,7 +8,7 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 from vip5.model import VIP5, AdapterConfig, ModelConfig
-from vip5.prompts.batch import Batch
+from vip5.model.input import ModelInput
 
 FORMS = {"v1.0": ("relu", True), "v1.1": ("gated-gelu", False)}
 
@@ -39,10 +39,10 @@ def config() -> Callable[..., ModelConfig]:
 
 
 @pytest.fixture
-def batch() -> Callable[..., Batch]:
+def batch() -> Callable[..., ModelInput]:
     """Three prompts: with two items of two image tokens each, with one item, of text alone; one item has no photo."""
 
-    def make(vocab: int = 57, feature_dim: int = 6, images: bool = True) -> Batch:
+    def make(vocab: int = 57, feature_dim: int = 6, images: bool = True) -> ModelInput:
         generator = torch.Generator().manual_seed(1)
         ids = torch.randint(2, vocab, (3, 9), generator=generator)
         ids[1, 6:] = 0
@@ -53,7 +53,7 @@ def batch() -> Callable[..., Batch]:
         if images:
             categories[0, 1:3] = categories[0, 5:7] = categories[1, 3:5] = 1
             index = torch.tensor([2, 3, 0, 1, 4, 5])
-        return Batch(
+        return ModelInput(
             ids,
             words,
             categories,

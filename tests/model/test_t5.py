@@ -8,14 +8,14 @@ from transformers import T5ForConditionalGeneration
 
 from vip5.errors import UserError
 from vip5.model import VIP5, ModelConfig, load_t5, start_from, t5, to_t5_state
-from vip5.prompts.batch import Batch
+from vip5.model.input import ModelInput
 
 
 def text_batch(ids, targets=None):
     """Whole words and categories are 0 throughout."""
     zero = torch.zeros_like(ids)
     none = torch.zeros(0, dtype=torch.int64)
-    return Batch(ids, zero, zero, none, torch.zeros(0, 512), torch.zeros(0, dtype=torch.bool), targets)
+    return ModelInput(ids, zero, zero, none, torch.zeros(0, 512), torch.zeros(0, dtype=torch.bool), targets)
 
 
 def as_ours(folder) -> VIP5:

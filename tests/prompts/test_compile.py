@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vip5.data import Ragged
-from vip5.features import FeatureStore
 from vip5.items import Vocabulary, fit_codes
+from vip5.modalities import ModalityStore
+from vip5.model.input import EOS, VISUAL
 from vip5.prompts import FieldTexts, PromptCompiler, Samples, collate, load_prompts, render
-from vip5.prompts.batch import EOS, VISUAL
 from vip5.prompts.compile import _distinct
 from vip5.prompts.samples import SEPARATORS, slices
 
@@ -165,7 +165,7 @@ def test_collate_gathers_each_items_features_once(texts, tmp_path):
     compiler = PromptCompiler([load_prompts()["A-1"]], texts)
     history = Ragged.from_lists([[5, 2], [2, 2, 0]])
     samples = Samples.of(np.zeros(2, int), np.zeros(2, int), history, item=np.zeros(2, int))
-    store: FeatureStore = Store()  # type: ignore[assignment]
+    store: ModalityStore = Store()  # type: ignore[assignment]
     batch = collate(compiler.inputs(samples), compiler.targets(samples), store, image_tokens=2)
     assert batch.features.tolist() == matrix[[0, 2, 5]].tolist()
     assert batch.has_photo.tolist() == [True, False, True]

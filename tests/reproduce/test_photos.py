@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vip5.evaluation.ranking import ndcg
-from vip5.features.encode import encode
-from vip5.features.encoders import load_encoder
+from vip5.modalities.encode import encode
+from vip5.modalities.encoders import load_encoder
 from vip5.reproduce.photos import WITH, WITHOUT, _last_step, with_and_without_photos
 
 

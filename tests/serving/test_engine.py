@@ -7,8 +7,8 @@ import pytest
 
 from vip5.errors import UserError
 from vip5.evaluation import predict
+from vip5.prompts.reviews import fillable
 from vip5.serving import Recommender
-from vip5.training.draw import fillable
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import pytest
 
 from vip5.data import Dataset, prepare
 from vip5.prompts import Samples, load_prompts
+from vip5.prompts.reviews import fillable
 from vip5.prompts.samples import SEPARATORS
 from vip5.training import load_config
-from vip5.training.draw import SampleDrawer, fillable
+from vip5.training.draw import SampleDrawer
 
 PROMPTS = [prompt for prompt in load_prompts().values() if not prompt.unseen]
 

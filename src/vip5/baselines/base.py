@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vip5.data import Dataset, Ragged
 from vip5.errors import UserError, first_fault
-from vip5.training.space import Space
+from vip5.space import Space
 
 _SCORES = 6_000_000  # at once: what a few buffers of a block of users may take
 

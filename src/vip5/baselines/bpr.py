@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vip5.baselines.learned import Bought, LearnedRanker, LearnedSettings
 from vip5.data import Dataset, Ragged
 from vip5.data.candidates import draw_negatives
-from vip5.training.space import Choice, Real, Space
+from vip5.space import Choice, Real, Space
 
 
 class BPRSettings(LearnedSettings):

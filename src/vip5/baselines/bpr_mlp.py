@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vip5.baselines.base import users_or_nobody
 from vip5.baselines.bpr import BPRPairs, BPRSettings, of_users, vectors
 from vip5.data import Ragged
-from vip5.training.space import Choice, Space
+from vip5.space import Choice, Space
 
 _HIDDEN = 16_000_000  # hidden units at once, where all items are scored
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vip5.baselines.bpr import of_users, vectors
 from vip5.baselines.learned import Bought, LearnedRanker, LearnedSettings
 from vip5.data import Dataset, Ragged
-from vip5.training.space import Choice, Real, Space, Whole
+from vip5.space import Choice, Real, Space, Whole
 
 
 class HGNSettings(LearnedSettings):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vip5.baselines.base import Ranker, Settings
 from vip5.data import Dataset, Ragged
-from vip5.training.space import Choice, Real, Space, Whole
+from vip5.space import Choice, Real, Space, Whole
 
 _USERS_AT_ONCE = 1024  # 10 bits of a key
 _PLACE = 2**22 - 1

@@ -19,8 +19,8 @@ from vip5.baselines.state import State
 from vip5.baselines.validation import VALIDATE_USERS, Validation
 from vip5.data import Dataset, Ragged
 from vip5.errors import Diverged
-from vip5.training.memory import keep_memory
-from vip5.training.space import Choice, Real, Space
+from vip5.model.memory import keep_memory
+from vip5.space import Choice, Real, Space
 
 Watch = Callable[[list[dict[str, float]]], None]  # told the lines of `metrics.jsonl` so far
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vip5.baselines.bpr import BPR, BPRSettings, of_users, pair_loss, vectors
 from vip5.data import Dataset, Ragged
-from vip5.training.space import Choice, Real, Space, Whole
+from vip5.space import Choice, Real, Space, Whole
 
 
 class LightGCNSettings(BPRSettings):

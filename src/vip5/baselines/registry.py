@@ -1,6 +1,5 @@
 """All systems by name."""
 
-from vip5.baselines import p5
 from vip5.baselines.attn2seq import Attn2Seq
 from vip5.baselines.base import Baseline
 from vip5.baselines.bpr import BPRMF
@@ -16,6 +15,7 @@ from vip5.baselines.s3_rec import S3Rec
 from vip5.baselines.sasrec import SASRec
 from vip5.baselines.vbpr import VBPR
 from vip5.errors import UserError
+from vip5.training import p5
 
 _SYSTEMS: tuple[type[Baseline], ...] = (
     *(Popularity, ItemKNN, BPRMF, BPRMLP, LightGCN, VBPR, HGN, SASRec, S3Rec),

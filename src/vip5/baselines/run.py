@@ -7,7 +7,6 @@ state.safetensors      to go on from; gone when finished
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,10 @@ from vip5.baselines.base import Baseline
 from vip5.baselines.registry import baseline
 from vip5.data import Dataset
 from vip5.errors import UserError
-from vip5.training.run import open_dataset, write_json
-from vip5.training.start import RUN_FILE, read_run
-from vip5.training.state import STATE_FILE, run_folder
+from vip5.files import write_bytes, write_json
+from vip5.runs import RUN_FILE, STATE_FILE, run_folder
+from vip5.training.run import open_dataset
+from vip5.training.start import read_run
 
 FITTED_FILE = "baseline.safetensors"
 
@@ -37,9 +37,8 @@ class BaselineRun:
 
     def save(self, folder: Path, command: str) -> None:
         """Write what `load` reads; `run.json` comes last, so a folder that has it is whole."""
-        aside = folder / f".{FITTED_FILE}.tmp"
-        aside.write_bytes(save({name: tensor.contiguous() for name, tensor in self.system.tensors().items()}))
-        os.replace(aside, folder / FITTED_FILE)
+        tensors = {name: tensor.contiguous() for name, tensor in self.system.tensors().items()}
+        write_bytes(folder / FITTED_FILE, save(tensors))
         manifest = self.dataset.manifest
         about = {
             "vip5": vip5.__version__,

@@ -21,7 +21,7 @@ from vip5.baselines.learned import Bought
 from vip5.baselines.sasrec import SASRec, SASRecSettings
 from vip5.baselines.transformer import MASKED, Transformer, like_lengths, padded
 from vip5.data import Dataset, Ragged
-from vip5.training.space import Choice, Real, Space
+from vip5.space import Choice, Real, Space
 
 
 class S3RecSettings(SASRecSettings):

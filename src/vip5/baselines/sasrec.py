@@ -19,7 +19,7 @@ from vip5.baselines.learned import Bought, LearnedRanker, LearnedSettings
 from vip5.baselines.transformer import MASKED, Transformer, like_lengths, padded, with_gaps
 from vip5.data import Dataset, Ragged
 from vip5.model.ops import cross_entropy
-from vip5.training.space import Choice, Real, Space, Whole
+from vip5.space import Choice, Real, Space, Whole
 
 _NEGATIVES = 8192  # of the sampled softmax
 

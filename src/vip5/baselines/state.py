@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,8 @@ from torch import Tensor, nn
 
 from vip5.data import Dataset
 from vip5.errors import UserError
-from vip5.training.state import METRICS_FILE, STATE_FILE
+from vip5.files import write_bytes
+from vip5.runs import METRICS_FILE, STATE_FILE
 
 _SAVE_SECONDS = 10.0  # between two savings of the state
 
@@ -129,8 +129,10 @@ class State:
             "best": [self.best_epoch, self.best_score],
             "steps": self.steps,
         }
-        _write(folder / STATE_FILE, save({n: t.contiguous() for n, t in tensors.items()}, {"about": json.dumps(about)}))
-        _write(folder / METRICS_FILE, "".join(f"{json.dumps(line)}\n" for line in self.lines).encode())
+        write_bytes(
+            folder / STATE_FILE, save({n: t.contiguous() for n, t in tensors.items()}, {"about": json.dumps(about)})
+        )
+        write_bytes(folder / METRICS_FILE, "".join(f"{json.dumps(line)}\n" for line in self.lines).encode())
         self._saved = time.monotonic()
 
     def _resume(self, file: Path) -> None:
@@ -162,9 +164,3 @@ def digest(features: Tensor | None) -> str:
 
 def _of(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
-
-
-def _write(path: Path, content: bytes) -> None:
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_bytes(content)
-    os.replace(aside, path)

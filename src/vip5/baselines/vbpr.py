@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from vip5.baselines.bpr import BPRPairs, BPRSettings, vectors
 from vip5.data import Dataset
 from vip5.errors import UserError
-from vip5.features import open_features
-from vip5.training.space import Choice, Space
+from vip5.modalities import open_modality
+from vip5.space import Choice, Space
 
 
 class VBPRSettings(BPRSettings):
@@ -48,7 +48,7 @@ class VBPR(BPRPairs):
 
     @classmethod
     def read_features(cls, dataset: Dataset, settings: Any) -> Tensor:
-        store = open_features(dataset, settings.features)
+        store = open_modality(dataset, settings.features)
         if store is None:
             raise UserError(f"vbpr looks at photos, and {dataset.path} has no features: run vip5 data encode first")
         seen = torch.from_numpy(np.array(store.matrix[store.mask], dtype=np.float32))

@@ -24,7 +24,7 @@ from vip5.baselines.learned import Learned, LearnedSettings
 from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.model.ops import cross_entropy
-from vip5.training.space import Real, Space
+from vip5.space import Real, Space
 
 PAD, END, BEGIN, UNKNOWN = range(4)  # the first numbers of every vocabulary; words come after them
 _SPECIAL = 4

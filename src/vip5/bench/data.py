@@ -20,12 +20,12 @@ from torch import Tensor
 from vip5.bench.measure import OURS, Bench, Row, copy_rate, ratio, take_turns
 from vip5.bench.workload import dataset_or_demo, random_run
 from vip5.items import IMAGE
-from vip5.prompts import Batch, PromptCompiler, Samples, render
-from vip5.prompts.batch import EOS, TEXT, VISUAL
+from vip5.model.input import EOS, TEXT, VISUAL, ModelInput
+from vip5.model.memory import keep_memory
+from vip5.prompts import PromptCompiler, Samples, render
 from vip5.prompts.templates import LIST_FIELDS, cut
 from vip5.training import Run
 from vip5.training.draw import SampleDrawer
-from vip5.training.memory import keep_memory
 
 ONE_BY_ONE, AT_ONCE = "rendered, tokenised one by one", "rendered, tokenised in batches"
 SEEN = [f"{family}-{n}" for family, count in (("A", 8), ("B", 7), ("C", 11)) for n in range(1, count + 1)]
@@ -86,7 +86,7 @@ class _Case:
         read = sum(one.features.nbytes + 12 * (one.n_tokens + one.n_target_tokens) for one in made)
         self.bytes = written + read
 
-    def ours(self, samples: Samples) -> Batch:
+    def ours(self, samples: Samples) -> ModelInput:
         return self.run.batch(self.compiler, samples, targets=True)
 
     def methods(self) -> list[tuple[str, Callable[[], object]]]:
@@ -94,7 +94,7 @@ class _Case:
         makers = {OURS: self.ours, ONE_BY_ONE: self.peer.one_by_one, AT_ONCE: self.peer.at_once}
         return [(name, partial(self._make, make)) for name, make in makers.items()]
 
-    def _make(self, make: Callable[[Samples], Batch]) -> None:
+    def _make(self, make: Callable[[Samples], ModelInput]) -> None:
         for part in self.parts:
             make(part)
 
@@ -116,13 +116,13 @@ class Rendered:
         self.tokenizer = run.codes.vocabulary.knowing(run.codes.new_tokens).tokenizer
         self.slots = [cut(prompt.input) for prompt in compiler.prompts]
 
-    def one_by_one(self, samples: Samples) -> Batch:
+    def one_by_one(self, samples: Samples) -> ModelInput:
         return self._batch(samples, lambda texts: [self.tokenizer.encode(t, add_special_tokens=False) for t in texts])
 
-    def at_once(self, samples: Samples) -> Batch:
+    def at_once(self, samples: Samples) -> ModelInput:
         return self._batch(samples, partial(self.tokenizer.encode_batch, add_special_tokens=False))
 
-    def _batch(self, samples: Samples, encode: Callable[[list[str]], list[Encoding]]) -> Batch:
+    def _batch(self, samples: Samples, encode: Callable[[list[str]], list[Encoding]]) -> ModelInput:
         prompts = [self.compiler.prompts[number] for number in samples.prompt]
         inputs, targets = zip(
             *(render(prompt, samples, row, self.texts) for row, prompt in enumerate(prompts)), strict=True
@@ -140,7 +140,7 @@ class Rendered:
         assert self.run.features is not None
         features, has_photo = self.run.features.gather(items)
         category_ids, image_index = np.where(is_image, VISUAL, TEXT), places * k + np.array(within, int)
-        return Batch(
+        return ModelInput(
             torch.from_numpy(input_ids),
             torch.from_numpy(whole_words),
             torch.from_numpy(category_ids),
@@ -180,6 +180,6 @@ def _padded(rows: list[list[int]], last: int, limit: int) -> np.ndarray:
     return padded
 
 
-def _tensors(batch: Batch) -> dict[str, Tensor]:
+def _tensors(batch: ModelInput) -> dict[str, Tensor]:
     values = {field.name: getattr(batch, field.name) for field in fields(batch)}
     return {name: value for name, value in values.items() if isinstance(value, Tensor)}

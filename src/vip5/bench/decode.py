@@ -24,8 +24,8 @@ from vip5.decoding import beam_search
 from vip5.decoding.beam import Beams
 from vip5.evaluation.predict import Ranking, choose, next_items
 from vip5.model import to_int8
+from vip5.model.input import EOS, PAD, ModelInput
 from vip5.prompts import FieldTexts, PromptCompiler, Samples, collate
-from vip5.prompts.batch import EOS, PAD, Batch
 from vip5.training import Run
 
 NEXT, CHOICE, BEAMS, TOP = "A-3", "B-5", 20, 10
@@ -139,7 +139,7 @@ class _Asked:
     def choose(self) -> Ranking:
         return choose(self.run, CHOICE, self.users, self.candidates, BEAMS)
 
-    def batches(self, samples: Samples, prompt: str) -> list[tuple[np.ndarray, Batch]]:
+    def batches(self, samples: Samples, prompt: str) -> list[tuple[np.ndarray, ModelInput]]:
         """Prompts as the peers read them: a few at once, of like length."""
         compiler = self.run.compiler([prompt])
         order = np.argsort(-compiler.input_lengths(samples), kind="stable")

@@ -14,7 +14,7 @@ from transformers import T5ForConditionalGeneration
 from vip5.bench.peers import hugging_face
 from vip5.decoding.beam import Beams
 from vip5.model import VIP5
-from vip5.prompts.batch import EOS, PAD, Batch
+from vip5.model.input import EOS, PAD, ModelInput
 
 Prefix = tuple[int, ...]
 
@@ -82,7 +82,7 @@ def ctranslate2() -> ModuleType | None:
 
 def ctranslate2_beams(
     theirs: T5ForConditionalGeneration, threads: int, beams: int, length: int
-) -> Callable[[Batch], list[list[list[int]]]]:
+) -> Callable[[ModelInput], list[list[list[int]]]]:
     """A function from prompts of text to the tokens of each row's beams, best first, by CTranslate2 in float32."""
     library = ctranslate2()
     assert library is not None
@@ -98,7 +98,7 @@ def ctranslate2_beams(
         spec.save(str(Path(folder)))
         translator = library.Translator(folder, device="cpu", compute_type="float32", intra_threads=threads)
 
-    def search(batch: Batch) -> list[list[list[int]]]:
+    def search(batch: ModelInput) -> list[list[list[int]]]:
         source = [[str(t) for t in row if t != PAD] for row in batch.input_ids.tolist()]
         found = translator.translate_batch(
             source, beam_size=beams, num_hypotheses=beams, max_decoding_length=length, length_penalty=0.0,

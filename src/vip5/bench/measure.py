@@ -18,7 +18,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from vip5.errors import UserError
-from vip5.evaluation.results import Machine, write_whole
+from vip5.evaluation.results import Machine
+from vip5.files import write_text
 
 OURS = "vip5"
 Times = dict[str, list[float]]  # seconds of each round
@@ -88,7 +89,7 @@ class Bench(BaseModel):
 
     def save(self, file: Path) -> None:
         """Write JSON; whole or not at all."""
-        write_whole(file, self.model_dump_json(indent=2) + "\n")
+        write_text(file, self.model_dump_json(indent=2) + "\n")
 
 
 def take_turns(methods: dict[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> Times:

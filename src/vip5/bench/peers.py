@@ -12,8 +12,8 @@ from transformers import T5Config, T5ForConditionalGeneration
 from vip5.model import VIP5, AdapterConfig, ModelConfig, to_t5_state
 from vip5.model.adapters import Adapter
 from vip5.model.backbone import Sublayer
+from vip5.model.input import PAD, VISUAL, ModelInput
 from vip5.model.t5 import ACTIVATIONS
-from vip5.prompts.batch import PAD, VISUAL, Batch
 
 
 class PlainAdapter(nn.Module):
@@ -62,7 +62,7 @@ class PaddedVIP5(nn.Module):
         self.visual = deepcopy(model.visual)
         self.whole_words, self.categories = deepcopy(model.whole_words), deepcopy(model.categories)
 
-    def embed(self, batch: Batch) -> Tensor:
+    def embed(self, batch: ModelInput) -> Tensor:
         """Tokens or photos [B, L, D], with their whole-word and category embeddings."""
         x_BLD = self.t5.shared(batch.input_ids)
         if self.visual is not None:
@@ -70,7 +70,7 @@ class PaddedVIP5(nn.Module):
             x_BLD = x_BLD.masked_scatter((batch.category_ids == VISUAL)[..., None], images)
         return x_BLD + self.whole_words(batch.whole_word_ids) + self.categories(batch.category_ids)
 
-    def sample_losses(self, batch: Batch) -> Tensor:
+    def sample_losses(self, batch: ModelInput) -> Tensor:
         """Cross-entropy of all logits, padding included, averaged within each sample: [B]."""
         assert batch.target_ids is not None
         labels_BT = batch.target_ids.masked_fill(batch.target_ids == PAD, -100)

@@ -14,13 +14,13 @@ from vip5.bench.workload import dataset_or_demo, random_run
 from vip5.data import Dataset
 from vip5.model import VIP5, AdapterConfig, ModelConfig
 from vip5.model.backbone import CrossAttention
-from vip5.prompts import Batch, PromptCompiler, Samples
-from vip5.prompts.batch import PAD
+from vip5.model.input import PAD, ModelInput
+from vip5.model.memory import keep_memory
+from vip5.prompts import PromptCompiler, Samples
 from vip5.training import Run
 from vip5.training.batches import plan
 from vip5.training.draw import SampleDrawer
 from vip5.training.loop import use_bf16
-from vip5.training.memory import keep_memory
 
 MODES = ("full", "self+cross")  # the recipe's two steps: all is trained; adapters on what is frozen
 PEER = "transformers"
@@ -33,8 +33,8 @@ class Work:
     """The samples of one step: in our groups of like length, and as one batch padded to the longest."""
 
     groups: list[Samples]
-    batches: list[Batch]
-    padded: Batch
+    batches: list[ModelInput]
+    padded: ModelInput
 
     @property
     def samples(self) -> int:
@@ -191,7 +191,7 @@ def without_dropout(model: nn.Module) -> None:
             module.dropout = 0.0  # type: ignore[assignment]
 
 
-def forward_backward(model: VIP5 | PaddedVIP5, batches: Sequence[Batch]) -> float:
+def forward_backward(model: VIP5 | PaddedVIP5, batches: Sequence[ModelInput]) -> float:
     """Forward and backward of a step, group by group as in `vip5.training.loop`; the loss."""
     size, loss = sum(map(len, batches)), 0.0
     for batch in batches:
@@ -217,7 +217,7 @@ def compare(model: VIP5, peer: PaddedVIP5, work: Work) -> tuple[float, float, st
     return apart, worst, where
 
 
-def whole_step(model: VIP5 | PaddedVIP5, batches: Sequence[Batch], bf16: bool = False) -> Callable[[], object]:
+def whole_step(model: VIP5 | PaddedVIP5, batches: Sequence[ModelInput], bf16: bool = False) -> Callable[[], object]:
     """A whole step: forward, backward, clipping, AdamW (the fused one for both)."""
     device_type = batches[0].input_ids.device.type
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -247,7 +247,7 @@ def alone(
     return whole_step(model, work.batches)
 
 
-def operations(config: ModelConfig, batch: Batch, model: VIP5) -> float:
+def operations(config: ModelConfig, batch: ModelInput, model: VIP5) -> float:
     """FLOPs of the matrix products that a step cannot do without: those of real tokens, forward and backward.
 
     A product of n inputs costs three times its forward in training, twice where its weight is frozen. Attention has two

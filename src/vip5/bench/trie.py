@@ -23,7 +23,7 @@ from vip5.bench.measure import OURS, Bench, Row, copy_rate, peak_memory, ratio, 
 from vip5.decoding.beam import _Items
 from vip5.items import Trie
 from vip5.model import VIP5
-from vip5.prompts.batch import EOS
+from vip5.model.input import EOS
 
 TEXT, WIDTH, CODEBOOK, LEVELS, NARROW = 32_100, 512, 256, 4, 8  # T5's tokens and small width; 4 codebooks of 256
 DICTIONARIES = 100_000  # items, at most, that are also put into a trie of Python dictionaries

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from vip5.data import Dataset, prepare
-from vip5.data.demo import write_demo
-from vip5.features import FeatureStore
+from vip5.demo import write_demo
 from vip5.items import Vocabulary, fit_codes
+from vip5.modalities import ModalityStore
 from vip5.model import VIP5, AdapterConfig, ModelConfig, backbone_size, local_folder
 from vip5.prompts import load_prompts
+from vip5.prompts.tokenizer import train_vocabulary
 from vip5.training import Run, load_config
-from vip5.training.start import train_vocabulary
 
 FEATURE_DIM = 512
 
@@ -41,7 +41,7 @@ def random_run(
     *,
     mode: str = "full",
     optim: dict[str, Any] | None = None,
-    store: FeatureStore | None = None,
+    store: ModalityStore | None = None,
     seed: int = 0,
 ) -> Run:
     """A run of preset `small`, but for what is given, whose weights are random: as fast as a trained one.
@@ -54,11 +54,11 @@ def random_run(
     config, prompts = load_config("small", overrides=overrides), load_prompts()
     adapter = AdapterConfig.model_validate({"mode": mode})
     given = tokenizer and Vocabulary.load(local_folder(tokenizer))
-    tokens = (given or train_vocabulary(config, dataset, prompts)).tokenizer
+    tokens = (given or train_vocabulary(dataset, prompts, config.model.tokenizer_size)).tokenizer
     vocabulary = Vocabulary(tokens, max(backbone_size(size)["text_vocab"], tokens.get_vocab_size()))
     if store is None:
         matrix = np.random.default_rng(seed).standard_normal((dataset.n_items, FEATURE_DIM), dtype=np.float32)
-        store = FeatureStore("random", FEATURE_DIM, "random", matrix, np.ones(dataset.n_items, bool))
+        store = ModalityStore("random", FEATURE_DIM, "random", matrix, np.ones(dataset.n_items, bool))
     codes = fit_codes(config.codes, dataset, vocabulary, store, seed)
     own = {"text_vocab": vocabulary.size, "new_tokens": len(codes.new_tokens), "feature_dim": store.dim}
     size_of = backbone_size(size) | own | {"image_tokens": config.model.image_tokens, "adapter": adapter}

@@ -36,10 +36,9 @@ def baseline(
 
     Example: vip5 baseline sasrec data/beauty --out runs/sasrec loss=ce
     """
-    from vip5.baselines import p5
     from vip5.baselines.run import fit_run
     from vip5.data import Dataset
-    from vip5.training import best_device
+    from vip5.training import best_device, p5
     from vip5.training.config import read_settings
 
     settings = read_settings(config, [*(overrides or []), *([] if seed is None else [f"seed={seed}"])])

@@ -29,9 +29,9 @@ def audit(
 
     Example: vip5 data audit data/beauty --codes runs/beauty/codes.parquet
     """
+    from vip5.audit.audit import audit as look
+    from vip5.audit.audit import codes_of
     from vip5.data import Dataset
-    from vip5.evaluation.audit import audit as look
-    from vip5.evaluation.audit import codes_of
 
     opened = Dataset(dataset)
     words, refit = codes_of(codes, opened)

@@ -36,13 +36,13 @@ def codes(
     import time
 
     from vip5.data import Dataset
-    from vip5.features import open_features
     from vip5.items import code_items, save_words
+    from vip5.modalities import open_modality
     from vip5.training import load_config
 
     settings = load_config("nano", None, [*(overrides or []), f"codes.scheme={scheme}"]).codes
     opened, began = Dataset(dataset), time.monotonic()
-    store = open_features(opened, features) if "photos" in (settings.semantic.sources or ()) else None
+    store = open_modality(opened, features) if "photos" in (settings.semantic.sources or ()) else None
     coding = code_items(settings, opened, store, seed)
     file = out or dataset / "codes" / f"{scheme}.parquet"
     save_words(coding.words, opened.items["item"], file)

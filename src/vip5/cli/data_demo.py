@@ -27,7 +27,7 @@ def demo(
 
     Example: vip5 data demo shop --users 600 --items 400
     """
-    from vip5.data.demo import write_demo
+    from vip5.demo import write_demo
 
     counts = write_demo(folder, users, items, seed, overwrite)
     if json:

@@ -28,7 +28,7 @@ def encode(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    """Encode the photos of a dataset: one vector an item, in DATASET/features/NAME.
+    """Encode the photos of a dataset: one vector an item, in DATASET/modalities/NAME.
 
     A job that was stopped or killed goes on where it stood. What is there already is not encoded again.
 
@@ -37,8 +37,8 @@ def encode(
     import time
 
     from vip5.data import Dataset
-    from vip5.features.encode import encode as run
-    from vip5.features.encoders import load_encoder
+    from vip5.modalities.encode import encode as run
+    from vip5.modalities.encoders import load_encoder
 
     began = time.monotonic()
     done = run(Dataset(dataset), load_encoder(encoder, device), name, batch_size, progress=True)
@@ -46,7 +46,7 @@ def encode(
     for path in done.broken[:20]:
         typer.echo(f"photo is broken, its item goes on without: {path}", err=True)
     result = {
-        "features": str(dataset / "features" / store.name),
+        "features": str(dataset / "modalities" / store.name),
         "encoder": encoder,
         "fingerprint": store.fingerprint,
         "dim": store.dim,

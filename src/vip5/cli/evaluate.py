@@ -45,9 +45,9 @@ def evaluate(
     """
     from rich.console import Console
 
+    from vip5.audit.audit import audit_run
     from vip5.baselines.run import BaselineRun, is_baseline
     from vip5.errors import UserError
-    from vip5.evaluation.audit import audit_run
     from vip5.evaluation.baseline import audit_baseline, evaluate_baseline, write_baseline_card
     from vip5.evaluation.card import write_card
     from vip5.evaluation.evaluate import Settings

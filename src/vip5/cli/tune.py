@@ -41,11 +41,11 @@ def tune(
     from vip5.baselines.registry import baseline
     from vip5.data import Dataset
     from vip5.errors import UserError
+    from vip5.search.search import BEST
+    from vip5.search.search import tune as search
+    from vip5.search.tuned import Tuned, TunedBaseline, TunedModel
     from vip5.training import best_device
     from vip5.training.config import read_settings
-    from vip5.tuning.search import BEST
-    from vip5.tuning.search import tune as search
-    from vip5.tuning.tuned import Tuned, TunedBaseline, TunedModel
 
     given = read_settings(config, [*(overrides or []), *([] if seed is None else [f"seed={seed}"])])
     tuned: Tuned

@@ -19,7 +19,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "tested": {split: len(dataset.tested(split)) for split in ("validation", "test")},
         "review_splits": dict(splits.iter_rows()),
         "candidates_hash": dataset.candidates_hash,
-        "features": sorted(store.parent.name for store in dataset.path.glob("features/[!.]*/store.json")),
+        "features": sorted(store.parent.name for store in dataset.path.glob("modalities/[!.]*/store.json")),
     }
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from vip5.data import Ragged
 from vip5.items.trie import Trie
 from vip5.model import VIP5
-from vip5.prompts.batch import EOS, PAD, Batch
+from vip5.model.input import EOS, PAD, ModelInput
 
 CLOSE = (
     256  # tokens lie close together where they span at most so many, the size of a codebook, or 4 times the widest beam
@@ -36,7 +36,7 @@ class Beams:
 @torch.no_grad()
 def beam_search(
     model: VIP5,
-    batch: Batch,
+    batch: ModelInput,
     *,
     trie: Trie | None = None,
     roots: Tensor | None = None,

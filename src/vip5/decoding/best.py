@@ -22,8 +22,8 @@ from vip5.decoding.exact import CPU_STATES, GPU_STATES
 from vip5.items.trie import Trie
 from vip5.model import VIP5
 from vip5.model.backbone import DecoderState
+from vip5.model.input import PAD, ModelInput
 from vip5.model.ops import AttentionMask
-from vip5.prompts.batch import PAD, Batch
 
 PADDING = 2.0  # groups stand in one table where the largest has at most this many times the members of the smallest
 AT_ONCE = 4  # times the states read at a time: so many may be remembered of one level; with more, rows are split
@@ -32,7 +32,7 @@ AT_ONCE = 4  # times the states read at a time: so many may be remembered of one
 @torch.no_grad()
 def best_items(
     model: VIP5,
-    batch: Batch,
+    batch: ModelInput,
     trie: Trie,
     k: int,
     exclude: Ragged | Sequence[np.ndarray] | None = None,
@@ -95,7 +95,7 @@ class _Search:
     def __init__(
         self,
         model: VIP5,
-        batch: Batch,
+        batch: ModelInput,
         trie: Trie,
         k: int,
         exclude: Ragged | Sequence[np.ndarray] | None,

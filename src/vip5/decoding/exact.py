@@ -17,14 +17,14 @@ from vip5.data import Ragged
 from vip5.items.trie import Trie
 from vip5.model import VIP5
 from vip5.model.backbone import DecoderState, Encoded
-from vip5.prompts.batch import PAD, Batch
+from vip5.model.input import PAD, ModelInput
 
 ROWS = 32  # that go through the trie together, so that the rows of the head's matrix are looked up once for all
 CPU_STATES, GPU_STATES = 2048, 16_384  # rows times nodes at a time; on a CPU, more gain nothing
 
 
 @torch.no_grad()
-def score_items(model: VIP5, batch: Batch, trie: Trie) -> Tensor:
+def score_items(model: VIP5, batch: ModelInput, trie: Trie) -> Tensor:
     """Log-probability (nats) of every item for every row of a batch, float32 [B, I].
 
     They are the scores that `beam_search` gives with as many beams as items: renormalised over the tokens that the trie

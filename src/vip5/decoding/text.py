@@ -5,11 +5,11 @@ from torch import Tensor
 
 from vip5.decoding.beam import beam_search
 from vip5.model import VIP5
-from vip5.prompts.batch import EOS, PAD, Batch
+from vip5.model.input import EOS, PAD, ModelInput
 
 
 @torch.no_grad()
-def greedy(model: VIP5, batch: Batch, max_length: int = 64) -> Tensor:
+def greedy(model: VIP5, batch: ModelInput, max_length: int = 64) -> Tensor:
     """The most probable token at each step, until </s>: int64 [B, T], T at most `max_length`, padded with 0 after </s>.
 
     The model should be in eval mode.
@@ -26,7 +26,7 @@ def greedy(model: VIP5, batch: Batch, max_length: int = 64) -> Tensor:
 
 
 def best_of_beam(
-    model: VIP5, batch: Batch, beams: int = 4, length_penalty: float = 1.0, max_length: int = 64
+    model: VIP5, batch: ModelInput, beams: int = 4, length_penalty: float = 1.0, max_length: int = 64
 ) -> Tensor:
     """The best sentence of a beam search, as `greedy` returns it."""
     found = beam_search(model, batch, beams=beams, length_penalty=length_penalty, max_length=max_length)

@@ -9,19 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vip5.audit.audit import Audit, audit, codes_of
 from vip5.baselines.base import Baseline, Ranker, Writer
 from vip5.baselines.popularity import Popularity
 from vip5.baselines.run import BaselineRun
 from vip5.data import Dataset
 from vip5.errors import UserError
-from vip5.evaluation.audit import Audit, audit, codes_of
 from vip5.evaluation.card import CARD
 from vip5.evaluation.evaluate import PROMPTS, Evaluation, Settings
 from vip5.evaluation.explanations import explanation_results, held_out_explanations, tell_of, why_unanswered
 from vip5.evaluation.held_out import HeldOut
-from vip5.evaluation.results import EXPLANATION, Result, Results, write_whole
+from vip5.evaluation.results import EXPLANATION, Result, Results
 from vip5.evaluation.scores import Ranked, ranking_results
 from vip5.evaluation.tables import BADGES, audit_lines, markdown
+from vip5.files import write_text
 from vip5.prompts import Prompt, load_prompts
 
 CODES = "sequential"  # a baseline has no item codes; the rules of the audit are tried on these
@@ -80,7 +81,7 @@ def write_baseline_card(folder: Path, run: BaselineRun, results: Results) -> Non
     ]
     lines = ["# A baseline's run", "", "| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in facts), ""]
     lines += ["## Audit", "", *audit_lines(results.audit), "", "## Results", ""]
-    write_whole(folder / CARD, "\n".join(lines) + "\n" + markdown(results))
+    write_text(folder / CARD, "\n".join(lines) + "\n" + markdown(results))
 
 
 def _ranked(

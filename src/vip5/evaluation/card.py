@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from vip5.evaluation.results import Results, write_whole
+from vip5.evaluation.results import Results
 from vip5.evaluation.tables import BADGES, audit_lines, markdown
+from vip5.files import write_text
 from vip5.model import count_parameters
 from vip5.training import Run
 
@@ -12,7 +13,7 @@ CARD = "README.md"
 
 def write_card(folder: Path, run: Run, results: Results) -> None:
     """Write RUN/README.md, in place of an earlier evaluation's; whole or not at all."""
-    write_whole(folder / CARD, card(run, results))
+    write_text(folder / CARD, card(run, results))
 
 
 def card(run: Run, results: Results) -> str:

@@ -14,7 +14,7 @@ from vip5.errors import UserError
 from vip5.evaluation.ranking import ABSENT, ranking_metrics
 from vip5.evaluation.stored import load_ranks, load_sentences
 from vip5.evaluation.text import ORDER, TextScores, corpus_bleu
-from vip5.training.start import RUN_FILE
+from vip5.runs import RUN_FILE
 
 TEXT_METRICS = ("BLEU-4", "ROUGE-L")
 

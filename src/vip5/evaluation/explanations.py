@@ -15,8 +15,8 @@ from vip5.evaluation.predict import explain
 from vip5.evaluation.results import Result
 from vip5.evaluation.text import TextScores
 from vip5.prompts import Prompt, Samples
+from vip5.prompts.reviews import explainable, fillable, stars_in_tenths
 from vip5.training import Run
-from vip5.training.draw import explainable, fillable, stars_in_tenths
 
 FREQUENT = "most frequent sentence"
 

@@ -14,7 +14,8 @@ from vip5.data import Ragged
 from vip5.decoding import beam_search, best_items, best_of_beam, greedy
 from vip5.errors import UserError
 from vip5.items import Trie
-from vip5.prompts import Batch, PromptCompiler, Samples
+from vip5.model.input import ModelInput
+from vip5.prompts import PromptCompiler, Samples
 from vip5.prompts.samples import slices
 from vip5.training import Run
 from vip5.training.batches import of_like_length
@@ -45,7 +46,7 @@ def next_items(
     """
     compiler, samples = _asked_next(run, prompt, users, histories)
 
-    def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
+    def answer(rows: np.ndarray, batch: ModelInput) -> tuple[Tensor, Tensor]:
         known = [histories[row] for row in rows] if exclude_history else None
         found = beam_search(run.model, batch, trie=run.trie, beams=min(beams, len(run.codes)), exclude=known)
         return found.items_BK, found.scores_BK
@@ -59,7 +60,7 @@ def exact_next(
     """As `next_items`, but exactly the k most probable items outside the user's history: beams can drop some."""
     compiler, samples = _asked_next(run, prompt, users, histories)
 
-    def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
+    def answer(rows: np.ndarray, batch: ModelInput) -> tuple[Tensor, Tensor]:
         return best_items(run.model, batch, run.trie, min(k, len(run.codes)), histories.take(rows))
 
     return Ranking(*_answers(run, compiler, samples, answer, progress))
@@ -86,7 +87,7 @@ def choose(
     compiler, samples = _asked_choice(run, prompt, users, candidates)
     codes, width = run.codes.targets(), candidates.shape[1]
 
-    def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
+    def answer(rows: np.ndarray, batch: ModelInput) -> tuple[Tensor, Tensor]:
         items = candidates[rows].ravel().astype(np.int64)
         groups = np.repeat(np.arange(len(rows)), width)
         trie = Trie.build(codes[items], items, groups).to(run.device)
@@ -130,7 +131,7 @@ def _written(run: Run, compiler: PromptCompiler, samples: Samples, beams: int, p
     spelled = {run.codes.spelled(row): item for item, row in enumerate(run.codes.targets())}
     limit = run.codes.targets().shape[1]
 
-    def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor, Tensor]:
+    def answer(rows: np.ndarray, batch: ModelInput) -> tuple[Tensor, Tensor]:
         found = beam_search(run.model, batch, beams=beams, max_length=limit)
         read = [[spelled.get(run.codes.spelled(beam), -1) for beam in row] for row in found.tokens_BKT.cpu().numpy()]
         return torch.tensor(read), found.scores_BK
@@ -152,7 +153,7 @@ def explain(
         compiler = compiler.with_reviews(reviews)
     limit = run.config.prompts.max_target
 
-    def answer(rows: np.ndarray, batch: Batch) -> tuple[Tensor]:
+    def answer(rows: np.ndarray, batch: ModelInput) -> tuple[Tensor]:
         if beams == 1:
             return (greedy(run.model, batch, limit),)
         return (best_of_beam(run.model, batch, beams, max_length=limit),)
@@ -172,7 +173,7 @@ def _answers(
     run: Run,
     compiler: PromptCompiler,
     samples: Samples,
-    answer: Callable[[np.ndarray, Batch], Sequence[Tensor]],
+    answer: Callable[[np.ndarray, ModelInput], Sequence[Tensor]],
     progress: bool = False,
 ) -> list[np.ndarray]:
     """Run `answer(rows, batch)` over all samples, longest prompts first; results in the samples' order, 0-padded."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from PIL import Image, ImageOps
 
-from vip5.evaluation.results import Results, write_whole
+from vip5.evaluation.results import Results
 from vip5.evaluation.tables import ACCURACY, BADGES, Row, Section, audit_lines, sections
+from vip5.files import write_text
 
 MOST_CASES = 12
 MOST_HISTORY = 8
@@ -89,7 +90,7 @@ def write_report(
         photo_class={photo: f"p{number}" for number, photo in enumerate(photos)},
         photo_data=list(photos.values()),
     )
-    write_whole(Path(path), page)
+    write_text(Path(path), page)
 
 
 def _shown_products(case: Case) -> Iterable[Product]:

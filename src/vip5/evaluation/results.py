@@ -14,6 +14,7 @@ import vip5
 from vip5.errors import UserError, first_fault
 from vip5.evaluation.intervals import LEVEL, RESAMPLES, Difference, Estimate
 from vip5.evaluation.text import BLEU_SIGNATURE
+from vip5.files import write_text
 
 EXPLANATION = "explanation"
 EVERYONE = "all"
@@ -176,7 +177,7 @@ class Results(BaseModel):
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, whole or not at all."""
-        write_whole(Path(path), self.model_dump_json(indent=2) + "\n")
+        write_text(Path(path), self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -192,20 +193,6 @@ class Results(BaseModel):
             raise UserError(
                 f"{path} is no file of results ({where or 'the whole file'}: {what}): evaluate again"
             ) from None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file aside, then rename it into place; folders above it are made."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            aside.write_text(text, encoding="utf-8")
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror or error}): choose another place") from None
 
 
 def context_of(r: Result) -> tuple[str, str, str, str]:

@@ -5,7 +5,6 @@ ranks.parquet       prompt, user (raw id), list (0 for next item, else the numbe
 sentences.parquet   prompt, user, item (raw ids), written, truth; not there where nothing was explained
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import polars as pl
 
 from vip5.errors import UserError
 from vip5.evaluation.ranking import ABSENT
+from vip5.files import written_aside
 
 RANKS_FILE, SENTENCES_FILE = "ranks.parquet", "sentences.parquet"
 RANKS = pl.Schema({"prompt": pl.String, "user": pl.String, "list": pl.Int32, "rank": pl.Int32, "depth": pl.Int32})
@@ -74,15 +74,8 @@ def load_sentences(run: Path) -> pl.DataFrame:
 
 
 def _save(path: Path, rows: pl.DataFrame) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        try:
-            rows.write_parquet(aside)
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror or error}): make room or mend its permissions") from None
+    with written_aside(path) as aside:
+        rows.write_parquet(aside)
 
 
 def _load(run: Path, name: str, schema: pl.Schema) -> pl.DataFrame:

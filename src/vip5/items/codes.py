@@ -1,7 +1,6 @@
 """Item codes: how each item is written in tokens, and the plain table that they are kept in."""
 
 import json
-import os
 import re
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -12,10 +11,11 @@ import polars as pl
 
 from vip5.data import Dataset, Ragged
 from vip5.errors import UserError
-from vip5.features import FeatureStore
+from vip5.files import written_aside
 from vip5.items.schemes import CodeSettings, code_items
 from vip5.items.semantic import CODEBOOK, SemanticCoder
 from vip5.items.vocabulary import Spans, Vocabulary
+from vip5.modalities import ModalityStore
 
 CODES = "codes.parquet"
 _NEW_TOKEN = re.compile(r"<[a-z]+_\d+>")
@@ -140,13 +140,8 @@ class ItemCodes:
 
 def save_words(words: list[str], item_ids: pl.Series, file: Path) -> None:
     """Write a table of item and code alone; whole or not at all."""
-    aside = file.with_name(f".{file.name}.partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(file) as aside:
         pl.DataFrame({"item": item_ids, "code": words}).write_parquet(aside)
-        os.replace(aside, file)
-    except OSError as error:
-        raise UserError(f"cannot write {file} ({error.strerror or error}): choose another --out") from None
 
 
 def _series(new_tokens: list[str]) -> list[tuple[str, int]]:
@@ -159,7 +154,7 @@ def fit_codes(
     settings: CodeSettings | str,
     dataset: Dataset,
     vocabulary: Vocabulary,
-    store: FeatureStore | None = None,
+    store: ModalityStore | None = None,
     seed: int = 0,
 ) -> ItemCodes:
     """Write every item of the data set in the tokens of a scheme; its name alone stands for its default settings."""

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict
 
 from vip5.data import Dataset
 from vip5.errors import UserError
-from vip5.features import FeatureStore
 from vip5.items import numbered
 from vip5.items.collaborative import CollaborativeSettings, clusters, members
 from vip5.items.semantic import LEVELS, TWIN, SemanticCoder, SemanticSettings, level_words, twins
+from vip5.modalities import ModalityStore
 
 
 class CodeSettings(BaseModel):
@@ -53,7 +53,7 @@ class _Part:
 
 
 def code_items(
-    settings: CodeSettings | str, dataset: Dataset, store: FeatureStore | None = None, seed: int = 0
+    settings: CodeSettings | str, dataset: Dataset, store: ModalityStore | None = None, seed: int = 0
 ) -> Coding:
     """The code of every item of the data set; a scheme's name alone stands for its default settings.
 
@@ -82,24 +82,24 @@ def code_items(
     return Coding(words, tokens, last.collisions, last.coder if len(parts) == 1 else None)
 
 
-def _paper(settings: CodeSettings, dataset: Dataset, store: FeatureStore | None, seed: int) -> _Part:
+def _paper(settings: CodeSettings, dataset: Dataset, store: ModalityStore | None, seed: int) -> _Part:
     return _Part(numbered.paper(dataset), [])
 
 
-def _sequential(settings: CodeSettings, dataset: Dataset, store: FeatureStore | None, seed: int) -> _Part:
+def _sequential(settings: CodeSettings, dataset: Dataset, store: ModalityStore | None, seed: int) -> _Part:
     return _Part(numbered.sequential(dataset), [])
 
 
-def _random(settings: CodeSettings, dataset: Dataset, store: FeatureStore | None, seed: int) -> _Part:
+def _random(settings: CodeSettings, dataset: Dataset, store: ModalityStore | None, seed: int) -> _Part:
     return _Part(numbered.random(dataset, seed), [])
 
 
-def _atomic(settings: CodeSettings, dataset: Dataset, store: FeatureStore | None, seed: int) -> _Part:
+def _atomic(settings: CodeSettings, dataset: Dataset, store: ModalityStore | None, seed: int) -> _Part:
     words = numbered.atomic(dataset)
     return _Part(words, words)
 
 
-def _collaborative(settings: CodeSettings, dataset: Dataset, store: FeatureStore | None, seed: int) -> _Part:
+def _collaborative(settings: CodeSettings, dataset: Dataset, store: ModalityStore | None, seed: int) -> _Part:
     words, cluster = clusters(dataset, settings.collaborative, seed)
     bought = np.bincount(dataset.history("train").values, minlength=dataset.n_items)
     member = members(cluster, bought)
@@ -109,7 +109,7 @@ def _collaborative(settings: CodeSettings, dataset: Dataset, store: FeatureStore
     return _Part(words, tokens, [f"<member_{n}>" for n in member.tolist()], apart_tokens, shared)
 
 
-def _semantic(settings: CodeSettings, dataset: Dataset, store: FeatureStore | None, seed: int) -> _Part:
+def _semantic(settings: CodeSettings, dataset: Dataset, store: ModalityStore | None, seed: int) -> _Part:
     coder, levels = SemanticCoder.fit(dataset, settings.semantic, store, seed)
     twin = twins(levels)
     tokens = [f"<{LEVELS[level]}_{n}>" for level, book in enumerate(coder.codebooks) for n in range(len(book))]
@@ -118,7 +118,7 @@ def _semantic(settings: CodeSettings, dataset: Dataset, store: FeatureStore | No
     return _Part(level_words(levels), tokens, apart, apart_tokens, int((twin >= 0).sum()), coder)
 
 
-SCHEMES: dict[str, Callable[[CodeSettings, Dataset, FeatureStore | None, int], _Part]] = {
+SCHEMES: dict[str, Callable[[CodeSettings, Dataset, ModalityStore | None, int], _Part]] = {
     "atomic": _atomic,
     "collaborative": _collaborative,
     "paper": _paper,

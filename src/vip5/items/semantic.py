@@ -17,9 +17,9 @@ from safetensors.numpy import load_file, save_file
 
 from vip5.data import Dataset
 from vip5.errors import UserError
-from vip5.features import FeatureStore
 from vip5.items.clustering import kmeans, nearest
 from vip5.items.vectors import ItemVectors, Source, described
+from vip5.modalities import ModalityStore
 
 CODEBOOK = "codebook.safetensors"
 LEVELS = "abcdefgh"  # tokens of level 0 are <a_0>, <a_1>, …
@@ -45,7 +45,7 @@ class SemanticCoder:
 
     @classmethod
     def fit(
-        cls, dataset: Dataset, settings: SemanticSettings, store: FeatureStore | None, seed: int
+        cls, dataset: Dataset, settings: SemanticSettings, store: ModalityStore | None, seed: int
     ) -> tuple["SemanticCoder", np.ndarray]:
         """Codebooks fitted on the data set's items, and the items' levels, int64 [n_items, levels]."""
         rng = np.random.default_rng([seed, 7])

@@ -14,9 +14,9 @@ from scipy.sparse import csr_array
 
 from vip5.data import Dataset
 from vip5.errors import UserError
-from vip5.features import FeatureStore
 from vip5.items.clustering import singular_vectors, unit_rows
 from vip5.items.collaborative import normalised, purchases
+from vip5.modalities import ModalityStore
 
 Source = Literal["text", "photos", "purchases"]
 BUCKETS = 2**15  # words are hashed into so many columns
@@ -36,7 +36,7 @@ class ItemVectors:
 
     @classmethod
     def fit(
-        cls, dataset: Dataset, sources: Sequence[Source], store: FeatureStore | None, width: int, seed: int
+        cls, dataset: Dataset, sources: Sequence[Source], store: ModalityStore | None, width: int, seed: int
     ) -> tuple["ItemVectors", np.ndarray]:
         """Fit on all items' own descriptions and photos, and on the training part's purchases; gives the vectors of
         the data set's items too, float32 [n_items, d].

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from vip5.model.backbone import Decoder, DecoderState, Encoded, Encoder
 from vip5.model.config import ModelConfig
+from vip5.model.input import PAD, VISUAL, ModelInput
 from vip5.model.ops import Packing, cross_entropy
 from vip5.model.visual import MappingNetwork
-from vip5.prompts.batch import PAD, VISUAL, Batch
 
 # Whole-word and category embeddings start small beside the tokens, so that a pretrained backbone is not upset.
 WORD_STD = 0.1
@@ -77,7 +77,7 @@ class VIP5(nn.Module):
                 std, mean = torch.std_mean(text.weight, dim=0)
                 new.weight.normal_().mul_(std).add_(mean)
 
-    def embed(self, batch: Batch) -> Tensor:
+    def embed(self, batch: ModelInput) -> Tensor:
         """What the encoder reads [B, L, D]: tokens or photos, with their whole-word and category embeddings."""
         x_BLD = self._embed_tokens(batch.input_ids)
         if self.visual is not None and batch.image_index.numel():
@@ -89,7 +89,7 @@ class VIP5(nn.Module):
         x_BLD = x_BLD + self.whole_words(batch.whole_word_ids.clamp(max=self.config.whole_words - 1))
         return x_BLD + self.categories(batch.category_ids)
 
-    def encode(self, batch: Batch) -> Encoded:
+    def encode(self, batch: ModelInput) -> Encoded:
         """The encoder's output for a batch of prompts."""
         return self.encoder(self.embed(batch), batch.input_ids != PAD, batch.n_tokens)
 
@@ -98,7 +98,7 @@ class VIP5(nn.Module):
         everywhere = Packing(torch.ones_like(tokens_BT, dtype=torch.bool), tokens_BT.numel())
         return everywhere.pad(self.decoder(self._embed_tokens(tokens_BT), everywhere, encoded))
 
-    def sample_losses(self, batch: Batch) -> Tensor:
+    def sample_losses(self, batch: ModelInput) -> Tensor:
         """Token cross-entropy (nats) averaged within each sample, float32 [B]."""
         target_BT = batch.target_ids
         if target_BT is None:
@@ -112,7 +112,7 @@ class VIP5(nn.Module):
         row_N = packing.places_N // target_BT.shape[1]
         return loss_N.new_zeros(len(batch)).index_add(0, row_N, loss_N) / real_BT.sum(dim=1)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: ModelInput) -> Tensor:
         """Mean of `sample_losses`: every sample weighs the same, however long its target."""
         return self.sample_losses(batch).mean()
 

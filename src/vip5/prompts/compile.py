@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from vip5.data import Ragged
-from vip5.features import FeatureStore
 from vip5.items import Spans
-from vip5.prompts.batch import EOS, PAD, TEXT, VISUAL, Batch
+from vip5.modalities import ModalityStore
+from vip5.model.input import EOS, PAD, TEXT, VISUAL, ModelInput
 from vip5.prompts.samples import ROW_OF, SEPARATORS, FieldTexts, Samples, slices
 from vip5.prompts.templates import LIST_FIELDS, Prompt, Slot, cut
 
@@ -200,7 +200,7 @@ class PromptCompiler:
         return Spans(Ragged(values, offsets), out_words), images
 
 
-def collate(inputs: Compiled, targets: Compiled | None, store: FeatureStore | None, image_tokens: int) -> Batch:
+def collate(inputs: Compiled, targets: Compiled | None, store: ModalityStore | None, image_tokens: int) -> ModelInput:
     """Pad compiled prompts into one batch and gather the features of the items whose photos it shows."""
     lengths = inputs.lengths
     inside = np.arange(int(lengths.max())) < lengths[:, None]
@@ -231,7 +231,7 @@ def collate(inputs: Compiled, targets: Compiled | None, store: FeatureStore | No
         padded = np.full(inside.shape, PAD, np.int64)
         padded[inside] = targets.tokens
         target_ids = torch.from_numpy(padded)
-    return Batch(
+    return ModelInput(
         torch.from_numpy(input_ids),
         torch.from_numpy(whole_words),
         torch.from_numpy(categories),

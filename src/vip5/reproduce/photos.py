@@ -17,8 +17,8 @@ from vip5.data import Dataset
 from vip5.evaluation.evaluate import CUTOFFS, PROMPTS, Evaluation, Settings, evaluate, validation_score
 from vip5.evaluation.intervals import estimate, paired_difference
 from vip5.evaluation.results import Result
+from vip5.runs import METRICS_FILE
 from vip5.training import Run, load_config, train
-from vip5.training.state import METRICS_FILE
 
 WITH, WITHOUT = "VIP5", "VIP5 without photos"
 FOLDERS = {WITH: "with-photos", WITHOUT: "without-photos"}

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from vip5.audit.audit import audit_run
 from vip5.data import Dataset, prepare
-from vip5.data.demo import write_demo
+from vip5.demo import write_demo
 from vip5.errors import UserError
-from vip5.evaluation.audit import audit_run
 from vip5.evaluation.evaluate import Evaluation
 from vip5.evaluation.explanations import held_out_explanations
 from vip5.evaluation.predict import explain, next_items
 from vip5.evaluation.report import Case, Explained, Product, Recommended, write_report
 from vip5.evaluation.results import Results
 from vip5.evaluation.scores import POPULARITY
-from vip5.features import open_features
-from vip5.features.encode import encode
-from vip5.features.encoders import load_encoder
+from vip5.modalities import open_modality
+from vip5.modalities.encode import encode
+from vip5.modalities.encoders import load_encoder
 from vip5.reproduce.photos import BEAMS, FOLDERS, WITH, WITHOUT, with_and_without_photos
 from vip5.training import Run
 
@@ -45,7 +45,7 @@ def quickstart(
 ) -> Quickstart:
     """Run what is missing of the main job in `folder` and give its results; `say` is told what is going on."""
     dataset = _dataset(folder, seed, say)
-    if open_features(dataset) is None:
+    if open_modality(dataset) is None:
         say("photos to features (encoder: basic)")
         encode(dataset, load_encoder("basic"))
     compared = with_and_without_photos(dataset, folder, seed=seed, device=device, say=say, quiet=quiet)

@@ -11,8 +11,8 @@ from vip5.data import Ragged
 from vip5.errors import UserError
 from vip5.evaluation.predict import Ranking, choose, explain, next_items
 from vip5.prompts import Samples
+from vip5.prompts.reviews import explainable
 from vip5.training import Run
-from vip5.training.draw import explainable
 
 
 @dataclass(frozen=True)

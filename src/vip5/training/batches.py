@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vip5.prompts import Batch, PromptCompiler, Samples
+from vip5.model.input import ModelInput
+from vip5.prompts import PromptCompiler, Samples
 from vip5.training.config import OptimPart
 from vip5.training.distributed import Processes
 from vip5.training.run import Run
@@ -85,7 +86,7 @@ class Feed:
             self.features[part] = torch.from_numpy(np.array(store.matrix[part])).to(self.device)
         self.run = replace(self.run, features=replace(store, matrix=np.arange(len(store.matrix)), dim=0))
 
-    def batch(self, samples: Samples) -> Batch:
+    def batch(self, samples: Samples) -> ModelInput:
         batch = self.run.batch(self.compiler, samples, targets=True)
         if self.device.startswith("cuda"):  # only from pinned memory does a copy not wait for the GPU
             values = {f.name: getattr(batch, f.name) for f in fields(batch)}
@@ -96,10 +97,10 @@ class Feed:
             batch.features = self.features.index_select(0, batch.features.flatten().long())
         return batch
 
-    def steps(self, samples: Samples, steps: list[Step], start: int) -> Iterator[tuple[int, list[Batch]]]:
+    def steps(self, samples: Samples, steps: list[Step], start: int) -> Iterator[tuple[int, list[ModelInput]]]:
         """(number, groups) for every step from `start` on; the next ones are put together in a thread meanwhile."""
 
-        def make(number: int) -> tuple[int, list[Batch]]:
+        def make(number: int) -> tuple[int, list[ModelInput]]:
             return number, [self.batch(samples.take(rows)) for rows in steps[number].groups]
 
         with ThreadPoolExecutor(1, initializer=use_device, initargs=(self.device,)) as thread:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from vip5.errors import UserError, first_fault
 from vip5.items import CodeSettings
 from vip5.model import AdapterConfig
-from vip5.training.space import Choice, Real, Space
+from vip5.space import Choice, Real, Space
 
 PRESETS = ("nano", "small", "base")
 

@@ -6,10 +6,10 @@ Only the training part of each sequence is looked at; negatives avoid what the u
 from dataclasses import replace
 
 import numpy as np
-import polars as pl
 
 from vip5.data import Dataset, Ragged
 from vip5.prompts import Prompt, Samples
+from vip5.prompts.reviews import explainable, fillable, stars_in_tenths
 from vip5.prompts.samples import SEPARATORS, slices
 from vip5.training.config import RunConfig
 
@@ -130,26 +130,3 @@ class SampleDrawer:
             review=rows,
             stars=np.where(jittered & (stars >= 0), noisy, stars),
         )
-
-
-def explainable(dataset: Dataset, split: str) -> pl.DataFrame:
-    """The reviews of a split that hold an explanation: row, user, item."""
-    reviews = dataset.reviews.with_row_index("row")
-    return reviews.filter((pl.col("split") == split) & pl.col("explanation").is_not_null())
-
-
-def stars_in_tenths(reviews: pl.DataFrame) -> np.ndarray:
-    """int [n]: the rating times ten, -1 where there is none or it is outside 0 … 10."""
-    tenths = (reviews["rating"].cast(pl.Float64) * 10).round().fill_null(-1).fill_nan(-1).to_numpy().astype(int)
-    return np.where((tenths >= 0) & (tenths <= 100), tenths, -1)
-
-
-def fillable(reviews: pl.DataFrame, prompt: Prompt) -> np.ndarray:
-    """bool [n]: which reviews have all the fields that a prompt of task `explain` needs."""
-    fits = reviews["explanation"].is_not_null().to_numpy().copy()
-    for field, column in (("review_headline", "headline"), ("feature", "feature")):
-        if field in prompt.needs:
-            fits &= reviews[column].is_not_null().to_numpy()
-    if "star_rating" in prompt.needs:
-        fits &= stars_in_tenths(reviews) >= 0
-    return fits

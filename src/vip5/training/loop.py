@@ -12,15 +12,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vip5.errors import UserError
+from vip5.files import write_json
+from vip5.model.memory import keep_memory
 from vip5.prompts.templates import TASKS
+from vip5.runs import METRICS_FILE, STATE_FILE, run_folder
 from vip5.training.batches import Feed, plan, use_device
 from vip5.training.config import OptimPart
 from vip5.training.distributed import GradientSum, Processes
 from vip5.training.draw import SampleDrawer
-from vip5.training.memory import keep_memory
 from vip5.training.metrics import Metrics
-from vip5.training.run import Run, write_json
-from vip5.training.state import METRICS_FILE, STATE_FILE, State, run_folder
+from vip5.training.run import Run
+from vip5.training.state import State
 
 Validate = Callable[[Run], dict[str, float]]  # the first metric decides; higher is better
 

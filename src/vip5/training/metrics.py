@@ -1,7 +1,6 @@
 """What a run says of each step: metrics.jsonl, TensorBoard if wanted, how fast it is."""
 
 import json
-import os
 from pathlib import Path
 from time import perf_counter
 
@@ -10,8 +9,10 @@ import torch
 from torch import Tensor
 
 from vip5.errors import UserError
+from vip5.files import write_text
 from vip5.prompts.templates import TASKS
-from vip5.training.state import METRICS_FILE, State
+from vip5.runs import METRICS_FILE
+from vip5.training.state import State
 
 
 class Metrics:
@@ -24,9 +25,7 @@ class Metrics:
         self.path = out / METRICS_FILE
         if self.path.is_file():  # lines past the saved state will be written again
             lines = [line for line in self.path.read_text("utf-8").splitlines() if _is_past(line, state)]
-            aside = self.path.with_name(f".{self.path.name}.tmp")
-            aside.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-            os.replace(aside, self.path)
+            write_text(self.path, "".join(f"{line}\n" for line in lines))
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
         self.loss, self.speed = float("nan"), Speed()  # of the last line
         self._begun: tuple[dict[str, float], np.ndarray, dict[str, float], _Coming] | None = None

@@ -6,8 +6,6 @@ metrics.jsonl                     a line for each step       state.safetensors  
 """
 
 import hashlib
-import json
-import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +16,16 @@ import torch
 from vip5 import __version__
 from vip5.data import Dataset
 from vip5.errors import UserError
-from vip5.features import FeatureStore, open_features
-from vip5.features.store import read_about
+from vip5.files import write_json
 from vip5.items import ItemCodes, Trie, Vocabulary
+from vip5.modalities import ModalityStore, open_modality
+from vip5.modalities.store import read_about
 from vip5.model import VIP5, load_model, save_model, to_int8
+from vip5.model.input import ModelInput
 from vip5.prompts import FieldTexts, Prompt, PromptCompiler, Samples, collate, load_prompts
-from vip5.prompts.batch import Batch
+from vip5.runs import RUN_FILE
 from vip5.training.config import RunConfig
-from vip5.training.start import RUN_FILE, read_run, start_model
+from vip5.training.start import read_run, start_model
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Run:
 
     config: RunConfig
     dataset: Dataset
-    features: FeatureStore | None
+    features: ModalityStore | None
     prompts: dict[str, Prompt]
     codes: ItemCodes
     model: VIP5
@@ -69,7 +69,7 @@ class Run:
         part = self.config.prompts
         return PromptCompiler([self.prompts[name] for name in ids], self.texts, part.max_input, part.max_target)
 
-    def batch(self, compiler: PromptCompiler, samples: Samples, targets: bool = False) -> Batch:
+    def batch(self, compiler: PromptCompiler, samples: Samples, targets: bool = False) -> ModelInput:
         """Samples as one padded batch."""
         return collate(
             compiler.inputs(samples),
@@ -160,19 +160,12 @@ def open_dataset(path: str | Path, expected_hash: str) -> Dataset:
     return dataset
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON aside, then rename."""
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(aside, path)
-
-
 def _features(
     dataset: Dataset, config: RunConfig, image_tokens: int, fingerprint: str | None = None
-) -> FeatureStore | None:
+) -> ModalityStore | None:
     if image_tokens == 0:
         return None
-    store = open_features(dataset, config.features or _features_by(fingerprint, dataset))
+    store = open_modality(dataset, config.features or _features_by(fingerprint, dataset))
     if store is None:
         raise UserError(
             f"{dataset.path} has no photo features: run vip5 data encode {dataset.path} --encoder basic, "
@@ -183,7 +176,7 @@ def _features(
 
 def _features_by(fingerprint: str | None, dataset: Dataset) -> str | None:
     """The name of the features with this fingerprint: those of other encoders may have come beside a run's own."""
-    for folder in sorted((dataset.path / "features").glob("[!.]*")):
+    for folder in sorted((dataset.path / "modalities").glob("[!.]*")):
         about = read_about(folder)
         if about is not None and about["fingerprint"] == fingerprint:
             return folder.name

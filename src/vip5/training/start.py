@@ -11,15 +11,13 @@ from pydantic import BaseModel, ValidationError
 
 from vip5.data import Dataset
 from vip5.errors import UserError, first_fault
-from vip5.features import FeatureStore
 from vip5.items import ItemCodes, Vocabulary, fit_codes
+from vip5.modalities import ModalityStore
 from vip5.model import VIP5, ModelConfig, backbone_size, load_backbone, local_folder, start_from
 from vip5.prompts import Prompt
-from vip5.prompts.samples import SEPARATORS
+from vip5.prompts.tokenizer import train_vocabulary
+from vip5.runs import RUN_FILE
 from vip5.training.config import RunConfig
-
-RUN_FILE = "run.json"
-_CORPUS_LINES = 300_000  # names and titles in a tokenizer's corpus, repetitions counted, at most about
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -36,14 +34,14 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def start_model(
-    config: RunConfig, dataset: Dataset, store: FeatureStore | None, prompts: dict[str, Prompt]
+    config: RunConfig, dataset: Dataset, store: ModalityStore | None, prompts: dict[str, Prompt]
 ) -> tuple[ItemCodes, VIP5]:
     """Item codes and a model, ready to be trained."""
     part = config.model
     if part.backbone is not None:
         return _from_backbone(config, dataset, store, part.backbone)
     given = part.tokenizer
-    vocabulary = Vocabulary.load(given) if given else train_vocabulary(config, dataset, prompts)
+    vocabulary = Vocabulary.load(given) if given else train_vocabulary(dataset, prompts, part.tokenizer_size)
     codes = fit_codes(config.codes, dataset, vocabulary, store, config.seed)
     size = backbone_size(part.size) | {"text_vocab": vocabulary.size}
     model = VIP5(_model_config(size, config, dataset, codes, store))
@@ -52,7 +50,7 @@ def start_model(
 
 
 def _model_config(
-    backbone: dict[str, Any], config: RunConfig, dataset: Dataset, codes: ItemCodes, store: FeatureStore | None
+    backbone: dict[str, Any], config: RunConfig, dataset: Dataset, codes: ItemCodes, store: ModalityStore | None
 ) -> ModelConfig:
     part = config.model
     own: dict[str, Any] = {
@@ -70,7 +68,7 @@ def _model_config(
 
 
 def _from_backbone(
-    config: RunConfig, dataset: Dataset, store: FeatureStore | None, source: str
+    config: RunConfig, dataset: Dataset, store: ModalityStore | None, source: str
 ) -> tuple[ItemCodes, VIP5]:
     """On a T5, or on a run of ours (the paper's step two: photos and adapters on a P5), whose codes then go on.
 
@@ -112,7 +110,7 @@ def _differing(wanted: BaseModel, given: BaseModel, above: str = "") -> Iterator
 
 
 @torch.no_grad()
-def _show_photos(model: VIP5, codes: ItemCodes, store: FeatureStore | None) -> None:
+def _show_photos(model: VIP5, codes: ItemCodes, store: ModalityStore | None) -> None:
     """Start each item's own token half at random and half as what its photo shows, at the usual variance.
 
     Items that look alike then start alike, where the decoder writes them too. The features' d_model widest directions
@@ -129,31 +127,3 @@ def _show_photos(model: VIP5, codes: ItemCodes, store: FeatureStore | None) -> N
     looks /= looks.pow(2).mean(dim=1, keepdim=True).sqrt().clamp(min=1e-12)
     weight = model.new_tokens.weight
     weight[shown] = ((weight[shown] + looks) * 0.5**0.5).to(weight.dtype)
-
-
-def train_vocabulary(config: RunConfig, dataset: Dataset, prompts: dict[str, Prompt]) -> Vocabulary:
-    """A tokenizer of the prompts' words, the users' names and numbers, and the words of items and training reviews.
-
-    Each counts about as often as training meets it; nothing of a held-out interaction is read. Item codes stay out, so
-    that numbers are spelled by their digits.
-    """
-    history = dataset.history("train")
-    thin = max(1.0, 3 * len(history.values) / _CORPUS_LINES)
-
-    def often(texts: list[Any], counts: np.ndarray) -> list[str]:
-        kept = np.ceil(counts / thin).astype(int)
-        return [" ".join([str(text)] * n) for text, n in zip(texts, kept, strict=True) if text and n]
-
-    users, items = dataset.users, dataset.items
-    of_user = history.lengths
-    of_item = np.bincount(history.values, minlength=dataset.n_items)
-    lines = often([f"user_{n}" for n in range(1, len(users) + 1)], of_user)
-    lines += often(users["name"].fill_null(users["user"]).to_list(), of_user)
-    lines += often(items["title"].fill_null(items["item"]).to_list(), of_item)
-    reviews = dataset.reviews.filter(dataset.reviews["split"] == "train")
-    for column in ("headline", "feature", "explanation"):
-        lines += reviews[column].drop_nulls().to_list()
-    wording = [" ".join(s for s in f"{p.input} {p.target}".split() if "{" not in s) for p in prompts.values()]
-    for text in (*wording, "item_ yes no", *SEPARATORS * 20):
-        lines += [" ".join([text] * 100)] * max(1, len(users) // 100)
-    return Vocabulary.train(lines, config.model.tokenizer_size)

@@ -1,11 +1,7 @@
 """Where a run is: saved so that it goes on exactly, whatever stops it."""
 
-import contextlib
-import fcntl
 import json
-import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from vip5.errors import UserError
+from vip5.files import write_bytes
+from vip5.runs import STATE_FILE
 from vip5.training.run import Run
-from vip5.training.start import RUN_FILE
 
-STATE_FILE, BEST_FILE, METRICS_FILE = "state.safetensors", ".best.safetensors", "metrics.jsonl"
-
-
-@contextlib.contextmanager
-def run_folder(out: Path) -> Iterator[None]:
-    """Hold the folder of a run that is to be trained, alone; the kernel lets go of it when we die.
-
-    Raises: UserError where it cannot be made, holds something finished, or another process trains in it.
-    """
-    if (out / "manifest.json").is_file():
-        raise UserError(f"{out} is a dataset folder: choose another --out")
-    if (out / RUN_FILE).is_file():
-        raise UserError(f"{out} holds a finished run: choose another --out, or remove it")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(out, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"cannot write {out} ({error.strerror}): choose another --out") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process trains in {out}: wait for it to end, or choose another --out") from None
-        yield
-    finally:
-        os.close(descriptor)
+BEST_FILE = ".best.safetensors"
 
 
 class State:
@@ -123,10 +95,8 @@ class State:
 
 
 def _write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    aside = path.with_name(f".{path.name}.tmp")
     # not by save_file, whose own temporary file would stay behind after a kill
-    aside.write_bytes(save({name: t.contiguous() for name, t in tensors.items()}, metadata))
-    os.replace(aside, path)
+    write_bytes(path, save({name: t.contiguous() for name, t in tensors.items()}, metadata))
 
 
 def _lasting(part: Any) -> Any:

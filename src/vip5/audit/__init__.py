@@ -1,0 +1,1 @@
+"""What a data set, its item codes and what is fitted on it give away."""

@@ -1,0 +1,44 @@
+"""Image encoders by name: `basic`, a short name of a CLIP branch, a hub name, or a local folder."""
+
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from vip5.modalities.basic import BasicEncoder
+
+# The five CLIP image branches of the paper (its section 4.1), and where their weights are published. transformers has
+# no class for the two ResNets; it runs them through timm.
+SHORT_NAMES = {
+    "clip-rn50": "timm/resnet50_clip.openai",
+    "clip-rn101": "timm/resnet101_clip.openai",
+    "clip-vit-b-32": "openai/clip-vit-base-patch32",
+    "clip-vit-b-16": "openai/clip-vit-base-patch16",
+    "clip-vit-l-14": "openai/clip-vit-large-patch14",
+}
+
+
+class Encoder(Protocol):
+    """Photos in, one vector each out; frozen. `prepare` is called from several threads, `encode` from one."""
+
+    name: str
+    dim: int
+    fingerprint: str  # hash of all that decides the numbers: weights, preprocessing, library versions
+
+    def prepare(self, photo: Image.Image) -> np.ndarray:
+        """One RGB photo as the array that `encode` takes, of the same shape for every photo."""
+
+    def encode(self, pixels: np.ndarray) -> np.ndarray:
+        """Prepared photos [B, …] to features float32 [B, dim]."""
+
+
+def load_encoder(name: str, device: str | None = None) -> Encoder:
+    """The encoder called `name`; `device` is where a pretrained network runs, the best one at hand when None.
+
+    Raises: UserError where the name is neither a folder nor to be had from the hub, or holds no image encoder.
+    """
+    if name == BasicEncoder.name:
+        return BasicEncoder()
+    from vip5.modalities.pretrained import PretrainedEncoder  # transformers takes seconds to import; `basic` needs none
+
+    return PretrainedEncoder(name, SHORT_NAMES.get(name, name), device)

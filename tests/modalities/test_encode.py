@@ -1,0 +1,242 @@
+"""The encode job: right features in right rows, whole or not at all, and going on after a kill with the same bytes."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from vip5.errors import UserError
+from vip5.modalities import encode as encode_module
+from vip5.modalities import open_modality
+from vip5.modalities.encode import encode
+
+
+def test_every_photo_in_its_row(dataset, mean_colour) -> None:
+    encoder = mean_colour()
+    done = encode(dataset, encoder, batch_size=4)
+    assert sum(encoder.batches) == 20 and max(encoder.batches) == 4
+    assert (done.photos, done.broken, done.resumed_from, done.reused) == (21, [dataset.photos[5]], 0, False)
+    absent = [2, 5, 22]
+    assert np.flatnonzero(~done.store.mask).tolist() == absent
+    assert not done.store.matrix[absent].any()
+    for item in set(range(23)) - set(absent):
+        with Image.open(dataset.photos[item]) as photo:
+            np.testing.assert_array_equal(done.store.matrix[item], encoder.prepare(photo.convert("RGB")))
+    assert sorted(path.name for path in (dataset.path / "modalities" / "mean-colour").iterdir()) == [
+        *("mask.npy", "matrix.npy", "store.json")
+    ]
+
+
+def test_gather(dataset, mean_colour) -> None:
+    store = encode(dataset, mean_colour()).store
+    features, mask = store.gather(np.array([4, 2, 4]))
+    assert features.dtype == np.float32 and not isinstance(features, np.memmap) and mask.dtype == bool
+    np.testing.assert_array_equal(features, np.stack([store.matrix[4], np.zeros(8), store.matrix[4]]))
+    assert mask.tolist() == [True, False, True]
+    with pytest.raises(ValueError, match="read-only"):
+        store.matrix[0] = 0
+
+
+KILLED = """
+import pickle, sys
+sys.path.insert(0, sys.argv[1])
+from conftest import FakeDataset, MeanColour
+from pathlib import Path
+from vip5.modalities.encode import encode
+photos = [None if p is None else Path(p) for p in eval(sys.argv[3])]
+encode(FakeDataset(Path(sys.argv[2]), photos), MeanColour(delay=0.15), batch_size=3)
+"""
+
+
+def test_kill_9_then_the_same_bytes(dataset, mean_colour, contents) -> None:
+    encode(dataset, mean_colour(), batch_size=3)
+    undisturbed = contents(dataset.path / "modalities")
+    shutil.rmtree(dataset.path / "modalities")
+
+    names = repr([None if path is None else str(path) for path in dataset.photos])
+    job = subprocess.Popen([sys.executable, "-c", KILLED, str(Path(__file__).parent), str(dataset.path), names])
+    record = dataset.path / "modalities" / ".mean-colour.partial" / "store.json"
+    deadline = time.monotonic() + 60
+    while not (record.exists() and json.loads(record.read_bytes())["done"] >= 6):
+        assert job.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    done_then = json.loads(record.read_bytes())["done"]
+    assert 6 <= done_then < 21
+    assert open_modality(dataset) is None  # nothing half-written is ever seen
+
+    encoder = mean_colour()
+    done = encode(dataset, encoder, batch_size=3)
+    assert done.resumed_from == done_then and len(encoder.batches) <= 7 - done_then // 3
+    assert contents(dataset.path / "modalities") == undisturbed
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batch_size=st.integers(1, 25), stops=st.lists(st.integers(0, 4), max_size=3))
+def test_stopped_anywhere_it_ends_the_same(dataset, mean_colour, contents, batch_size: int, stops: list[int]) -> None:
+    encode(dataset, mean_colour(), "whole")
+    whole = contents(dataset.path / "modalities" / "whole")
+    for stop in stops:
+        with contextlib.suppress(KeyboardInterrupt):  # where it is not done before the stop
+            encode(dataset, mean_colour(fail_at=stop), "whole-2", batch_size)
+    encode(dataset, mean_colour(), "whole-2", batch_size)
+    again = contents(dataset.path / "modalities" / "whole-2")
+    shutil.rmtree(dataset.path / "modalities" / "whole-2")
+    assert again == whole
+
+
+def test_leftover_of_other_work_is_discarded(dataset, mean_colour, contents) -> None:
+    encode(dataset, mean_colour(), batch_size=4)
+    whole = contents(dataset.path / "modalities")
+    for fingerprint, tables in (("other", "tables"), ("weights", "other tables")):
+        dataset.hash = tables
+        with pytest.raises(KeyboardInterrupt):
+            encode(dataset, mean_colour(fail_at=2, fingerprint=fingerprint), "new", batch_size=4)
+        dataset.hash = "tables"
+        assert encode(dataset, mean_colour(), "new", batch_size=4).resumed_from == 0
+        assert contents(dataset.path / "modalities" / "new") == contents(dataset.path / "modalities" / "mean-colour")
+        shutil.rmtree(dataset.path / "modalities" / "new")
+    with pytest.raises(KeyboardInterrupt):
+        encode(dataset, mean_colour(fail_at=2), "new", batch_size=4)
+    for damage in ("store.json", "matrix.npy"):  # and a damaged one
+        (dataset.path / "modalities" / ".new.partial" / damage).write_bytes(b"{")
+        assert encode(dataset, mean_colour(), "new", batch_size=4).resumed_from == 0
+        shutil.rmtree(dataset.path / "modalities" / "new")
+        with pytest.raises(KeyboardInterrupt):
+            encode(dataset, mean_colour(fail_at=2), "new", batch_size=4)
+    shutil.rmtree(dataset.path / "modalities" / ".new.partial")
+    assert contents(dataset.path / "modalities") == whole
+
+
+def test_killed_between_the_renames(dataset, mean_colour, contents, monkeypatch) -> None:
+    encode(dataset, mean_colour(fingerprint="first"), batch_size=4)
+    before = contents(dataset.path / "modalities")
+    rename = os.replace
+
+    def stop(source, target) -> None:
+        if Path(source).name == ".mean-colour.partial":
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", stop)
+        encode(dataset, mean_colour(fingerprint="second"), batch_size=4)
+    encode(dataset, mean_colour(), "other")  # another job on the dataset
+    encoder = mean_colour(fingerprint="second")
+    assert encode(dataset, encoder).resumed_from == 21 and encoder.batches == []
+    store = open_modality(dataset, "mean-colour")
+    assert store is not None and store.fingerprint == "second"
+    assert set(contents(dataset.path / "modalities" / "mean-colour")) == {Path(name).name for name in before}
+    hidden = [path.name for path in (dataset.path / "modalities").iterdir() if path.is_dir() and path.name[0] == "."]
+    assert hidden == []
+
+
+def test_there_already_is_not_done_again(dataset, mean_colour) -> None:
+    encode(dataset, mean_colour())
+    again = encode(dataset, mean_colour(fail_at=0))
+    assert again.reused and again.broken == [dataset.photos[5]]
+    shutil.copy(dataset.photos[4], dataset.photos[5])  # the broken photo is mended
+    mended = encode(dataset, mean_colour())
+    assert not mended.reused and mended.broken == [] and mended.store.mask[5]
+    other = encode(dataset, mean_colour(fingerprint="other"))
+    assert not other.reused and other.store.fingerprint == "other"
+
+
+def test_photos_of_all_kinds(dataset, mean_colour, tmp_path) -> None:
+    red = Image.new("RGB", (10, 10), (255, 0, 0))
+    clear = Image.new("RGBA", (10, 10), (255, 0, 0, 0))
+    turned = Image.new("RGB", (10, 20), (0, 0, 255))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    for image, name, options in (
+        *((red.convert(mode), f"{mode}.png", {}) for mode in ("L", "P", "1", "RGB", "I;16")),
+        (red.convert("CMYK"), "cmyk.jpg", {}),
+        (clear, "clear.png", {}),
+        (turned, "turned.jpg", {"exif": exif}),
+    ):
+        image.save(tmp_path / name, **options)
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("not a photo")
+    names = ["RGB.png", "P.png", "L.png", "clear.png", "turned.jpg", "cmyk.jpg", "1.png", "empty.jpg", "text.jpg"]
+    dataset.photos = [tmp_path / name for name in names]
+    done = encode(dataset, mean_colour())
+    assert done.store.mask.tolist() == [True] * 7 + [False] * 2 and len(done.broken) == 2
+    means = done.store.matrix[:, :3].round().astype(int).tolist()
+    assert means[0] == means[1] == [255, 0, 0] and means[2] == [76, 76, 76]
+    assert means[3] == [255, 255, 255]  # transparent is white, as on a shop's page
+    assert done.store.matrix[4, 6:].tolist() == [20, 10]
+
+
+def test_one_line_for_what_the_user_can_mend(dataset, mean_colour, monkeypatch) -> None:
+    with pytest.raises(UserError, match="cannot be the name"):
+        encode(dataset, mean_colour(), "../elsewhere")
+    with pytest.raises(UserError, match="batch size"):
+        encode(dataset, mean_colour(), batch_size=0)
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left"):
+        patch.setattr(os, "posix_fallocate", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+        encode(dataset, mean_colour())
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="not finite"):
+        patch.setattr(mean_colour, "encode", lambda self, pixels: pixels * np.nan)
+        encode(dataset, mean_colour())
+    with open(dataset.path / "modalities" / ".mean-colour.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another run"):
+            encode(dataset, mean_colour())
+    dataset.photos = [None] * 5
+    with pytest.raises(UserError, match="has no photos"):
+        encode(dataset, mean_colour())
+    assert open_modality(dataset) is None
+
+
+def test_a_fault_in_the_encoder_is_not_taken_for_a_broken_photo(dataset, mean_colour, monkeypatch) -> None:
+    monkeypatch.setattr(mean_colour, "prepare", lambda self, photo: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        encode(dataset, mean_colour())
+
+
+def test_works_ahead_but_not_far(dataset, mean_colour, monkeypatch) -> None:
+    """Photos wait decoded for at most a few batches, so that memory is bounded."""
+    read, waiting = [], []
+    keep = encode_module._read
+    monkeypatch.setattr(encode_module, "_read", lambda path: read.append(path) or keep(path))
+    encoder = mean_colour(delay=0.02)
+    take = encoder.encode
+    monkeypatch.setattr(encoder, "encode", lambda pixels: waiting.append(len(read)) or take(pixels))
+    encode(dataset, encoder, batch_size=2)
+    given_out = np.cumsum([0, *encoder.batches[:-1]])
+    assert max(np.array(waiting) - given_out) <= 2 * (encode_module.AHEAD + 1) + 1  # + the broken one
+
+
+def test_command(tmp_path: Path) -> None:
+    """`vip5 data demo`, `prepare`, `encode`, as a user types them."""
+
+    def vip5(*words: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "vip5.cli.main", "data", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    shop, data = tmp_path / "shop", tmp_path / "data"
+    counts = json.loads(vip5("demo", shop, "--users", 20, "--items", 120, "--json").stdout)
+    assert (counts["users"], counts["items"], counts["photos"]) == (20, 120, 120)
+    refused = vip5("demo", shop)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "--overwrite" in refused.stderr
+    tables = [word for name in ("interactions", "items") for word in (f"--{name}", shop / f"{name}.csv")]
+    assert vip5("prepare", data, *tables, "--images", shop / "images").returncode == 0
+    first, second = (json.loads(vip5("encode", data, "--json").stdout) for _ in range(2))
+    assert (first["dim"], first["with_photo"], first["done_before"]) == (256, 120, 0)
+    assert second["done_before"] == 120 and second["fingerprint"] == first["fingerprint"]
+    refused = vip5("encode", tmp_path)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
