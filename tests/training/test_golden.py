@@ -15,7 +15,7 @@ GOLDEN = Path(__file__).with_name("golden.json")
 # Torch's kernels for this processor, and those for any processor.
 KERNELS = {"own": {}, "default": {"ATEN_CPU_CAPABILITY": "default"}}
 # Relative. Kernels sum in other orders, and that moves the numbers; norms of gradients most, where a ReLU flips. Each
-# tolerance is five times the spread or more. Each change to catch moves one of them by three times the tolerance or more.
+# tolerance is five times the spread or more, and each change to catch moves one of them by three tolerances or more.
 #                                                      losses         norms of gradients   sizes of weights
 # spread: AVX2, default and MKL_CBWR=COMPATIBLE         9e-8           1e-4                 0
 #         two makes of processor, twice the steps       4e-6           5e-4                 not measured
