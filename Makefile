@@ -1,13 +1,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test lint setup results clean
+.PHONY: quickstart test test-quick lint setup results clean
 
 quickstart: setup  ## the main job, end to end, on a generated shop
 	$(BIN)/vip5 quickstart
 
-test: lint  ## tests, lint and types
+test: lint  ## the gate: lint, types and every test; under 15 minutes on two cores
 	$(BIN)/pytest
+
+test-quick: lint  ## the fast loop: the same without the tests marked slow; under 4 minutes on two cores
+	$(BIN)/pytest -m "not slow"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -98,6 +98,7 @@ def test_tables_that_are_no_codes(random_shop: Dataset, tmp_path, change, messag
         codes_of("nothing", random_shop)
 
 
+@pytest.mark.slow
 def test_on_the_papers_data(shared, tmp_path):
     """Beauty: the published numbers of rules, and the paper's numbering found out by them."""
     folder = shared / "data" / "amazon2014" / "beauty"

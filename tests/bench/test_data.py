@@ -18,6 +18,7 @@ def run(tiny_data):
     return random_run(tiny_data, "nano")
 
 
+@pytest.mark.slow
 def test_quick_through_the_command_line(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")  # put back afterwards, as the number of threads is
     threads, arguments = torch.get_num_threads(), ["bench", "data", str(tiny_data.path), "--batch", "8"]

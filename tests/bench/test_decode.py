@@ -13,6 +13,7 @@ from vip5.bench.workload import random_run
 from vip5.cli.main import app
 
 
+@pytest.mark.slow
 def test_quick_through_the_command_line(tiny_data, tmp_path):
     threads = torch.get_num_threads()
     arguments = ["bench", "decode", str(tiny_data.path), "--size", "nano", "--users", "4", "--quick", "--threads", "1"]
@@ -30,6 +31,7 @@ def test_quick_through_the_command_line(tiny_data, tmp_path):
     assert found["machine"]["cores"] and found["versions"]["transformers"][0].isdigit()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(ctranslate2() is None, reason="CTranslate2 is not installed (extra bench)")
 def test_all_methods_agree(tiny_data, monkeypatch):
     from vip5.bench import decode

@@ -26,6 +26,7 @@ def threads(monkeypatch: pytest.MonkeyPatch):
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_through_the_command_line(tmp_path: Path) -> None:
     arguments = ["bench", "prepare", "--interactions", "4000", "--users", "300", "--items", "50", "--k-core", "4"]
     written = tmp_path / "prepare.json"
@@ -74,6 +75,7 @@ def test_what_cannot_be_done_is_said_before_it_begins(monkeypatch: pytest.Monkey
         prepare.bench_prepare(99_000_000, threads=1)
 
 
+@pytest.mark.slow
 def test_alone_the_peak_is_that_of_the_work() -> None:
     (_, little), (seconds, much) = (alone(partial, os.urandom, size) for size in (1, 200 * 2**20))
     assert seconds > 0

@@ -41,6 +41,7 @@ def test_dictionaries_allow_what_may_follow():
     assert peer.allowed([9]) == [] and peer.allowed([5, 9]) == []
 
 
+@pytest.mark.slow
 def test_quick_through_the_command_line(tmp_path):
     threads, arguments = torch.get_num_threads(), ["--items", "3000", "--rows", "2", "--beams", "5", "--rounds", "2"]
     try:
@@ -64,6 +65,7 @@ def test_quick_through_the_command_line(tmp_path):
     assert found["sizes"]["trie bytes an item, random codes, 3,000 items"] < 30
 
 
+@pytest.mark.slow
 def test_the_slowest_catalogue_over_the_fastest(monkeypatch):
     monkeypatch.setattr(trie, "peak_memory", lambda *_: {})
     found = trie.bench([2000, 300], rows=2, beams=5, rounds=2, quick=True)

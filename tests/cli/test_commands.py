@@ -180,6 +180,7 @@ def test_what_left_out_is_said(vip5, tiny_run, monkeypatch):
     assert code == 0 and "left out C-3" in err
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_gone(tiny_run, user):
     """As with `vip5 recommend … | head -0`: no traceback, not a word."""
     reader, writer = os.pipe()

@@ -158,6 +158,7 @@ def test_help_has_an_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         assert f"Example: vip5 data {command}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_killed_and_run_again_gives_the_same(shop: Path) -> None:
     rows = "".join(f"u{u},i{(u * 7 + n * n) % 500},{n}\n" for u in range(20_000) for n in range(10))

@@ -3,6 +3,8 @@
 import json
 import sys
 
+import pytest
+
 
 def test_the_best_setting_is_for_config(vip5, tiny_data, tmp_path):
     words = "tune", "bpr-mf", tiny_data.path, "--out", tmp_path / "search", "--trials", 3, "epochs=3", "--seed", 2
@@ -18,6 +20,7 @@ def test_the_best_setting_is_for_config(vip5, tiny_data, tmp_path):
     assert found["best"]["settings"].items() <= told.items() and told["seed"] == 2
 
 
+@pytest.mark.slow
 def test_a_model(vip5, tiny_data, tiny_settings, tmp_path):
     words = *tiny_settings, "model.image_tokens=0", "optim.epochs=1", "--preset", "nano"
     code, out, _ = vip5("tune", "vip5", tiny_data.path, "--out", tmp_path / "search", "--trials", 1, *words, "--json")

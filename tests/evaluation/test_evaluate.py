@@ -276,6 +276,7 @@ def test_validation_looks_at_some_of_the_tested_users(some, monkeypatch):
     assert asked[1].tolist() == some.dataset.tested("validation").tolist() == [*range(10), *range(20, 30)]
 
 
+@pytest.mark.slow
 def test_a_shop_split_by_time_from_tables_to_numbers(tmp_path, tiny_settings):
     """Users who came late are neither trained on nor scored, and are no reason to stop."""
     write_demo(tmp_path / "shop", users=30, items=40)
@@ -298,6 +299,7 @@ def test_a_shop_split_by_time_from_tables_to_numbers(tmp_path, tiny_settings):
     assert audit_run(Run.load(tmp_path / "run")).reasons == []
 
 
+@pytest.mark.slow
 def test_a_run_of_text_with_codes_by_number(tiny_data, tiny_settings, tmp_path):
     """Items of several tokens, no photos: everything holds as well."""
     settings = [*tiny_settings, "codes.scheme=sequential", "codes.users=text", "model.image_tokens=0", "optim.epochs=1"]

@@ -221,6 +221,7 @@ def test_works_ahead_but_not_far(dataset, mean_colour, monkeypatch) -> None:
     assert max(np.array(waiting) - given_out) <= 2 * (encode_module.AHEAD + 1) + 1  # + the broken one
 
 
+@pytest.mark.slow
 def test_command(tmp_path: Path) -> None:
     """`vip5 data demo`, `prepare`, `encode`, as a user types them."""
 

@@ -217,6 +217,7 @@ def test_resnet_50_as_its_makers_prepared_photos(shared: Path) -> None:
     np.testing.assert_allclose(encoder.encode(prepared[None]), pooled, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_resnet_50_finds_alike_what_is_alike(shared: Path) -> None:
     """The nearest photo of a dress is a dress, of a bra a bra, of trousers trousers."""
     items = pl.read_parquet(shared / "data" / "hm" / "items.parquet").filter(pl.col("image").is_not_null())

@@ -211,6 +211,7 @@ def test_bfloat16(mode, config, batch):
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["self+cross", "full"])
 def test_bfloat16_at_the_papers_size(mode, batch):
     """Linear layers compute in bf16; norms and what they read, the residual stream, stay fp32, as do the logits."""

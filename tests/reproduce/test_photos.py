@@ -21,6 +21,7 @@ def test_the_newest_step_of_a_file_that_is_being_written(tmp_path):
     assert _last_step(file) is None
 
 
+@pytest.mark.slow
 def test_paired_differences_are_those_of_the_users_ranks(tiny_data, tmp_path):
     """Trained, evaluated, and compared on the same users; called again, nothing is trained anew."""
     encode(tiny_data, load_encoder("basic"))

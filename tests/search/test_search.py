@@ -101,6 +101,7 @@ def test_what_is_not_trained_in_epochs_is_measured_alike(shop, tmp_path):
     assert row["value"] == pytest.approx(np.mean(worth)) and 0 < row["value"] < 1
 
 
+@pytest.mark.slow
 def test_the_seed_decides_and_the_test_part_does_not(shop, make_shop, tmp_path):
     one = tune(sasrec(shop, epochs=2), tmp_path / "one", trials=7)
     changed = make_shop(last=5)
@@ -142,6 +143,7 @@ def test_killed_at_any_time_it_goes_on_as_it_would_have(lines, whole, shop, tmp_
     assert what(tune(sasrec(shop), tmp_path / "search", trials=4)) == what(whole)
 
 
+@pytest.mark.slow
 def test_a_killed_process(shop, tmp_path):
     words = ["hgn", shop.path, "-o", tmp_path / "search", "--trials", 3, "--device", "cpu", "epochs=20", "patience=20"]
     process = subprocess.Popen([sys.executable, "-m", "vip5", "tune", *map(str, words)], stderr=subprocess.DEVNULL)
@@ -154,6 +156,7 @@ def test_a_killed_process(shop, tmp_path):
     assert what(again) == what(tune(tuned, tmp_path / "whole", trials=3))
 
 
+@pytest.mark.slow
 def test_a_trial_that_the_budget_ends_goes_on_with_a_larger_one(whole, shop, tmp_path, monkeypatch):
     monkeypatch.setattr(state, "_SAVE_SECONDS", -1.0)
     out = tmp_path / "search"
@@ -258,6 +261,7 @@ def model(data, **optim):
     return TunedModel("nano", data, given, "cpu")
 
 
+@pytest.mark.slow
 def test_vip5_is_tuned_by_the_validation_it_is_trained_with(shop, tmp_path, monkeypatch):
     from vip5.search import tuned as module
 

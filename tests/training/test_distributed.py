@@ -88,7 +88,8 @@ def assert_close(one: Path, other: Path) -> None:
     a, b = weights(one), weights(other)
     assert a.keys() == b.keys()
     for name in a:
-        assert (a[name] - b[name]).abs().max() < 1e-5, name
+        # Five times what kernels and numbers of processes differ by (8e-6); less than one step moves a weight.
+        assert (a[name] - b[name]).abs().max() < 4e-5, name
     assert len(lines(one)) == len(lines(other))
     for x, y in zip(lines(one), lines(other), strict=True):
         norm = x.pop("gradient_norm", 0)  # which jumps where a ReLU flips
@@ -139,6 +140,7 @@ def test_sums(start, tmp_path):
     assert ends(start(3, tmp_path / "run", [], task="sum")) == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_dropout(start, settings, tmp_path):
     """Other masks in each process and step, the same whenever the run is made."""
     settings = [*settings, "model.dropout=0.1"]
@@ -151,6 +153,7 @@ def test_dropout(start, settings, tmp_path):
     )  # process 1 has none in the last step
 
 
+@pytest.mark.slow
 def test_killed_and_gone_on_with(start, settings, alone, tmp_path):
     """kill -9; two go on as if nothing had been, to the last bit, and so does one, but for rounding."""
     settings = [*settings, "run.save_seconds=0"]
@@ -169,6 +172,7 @@ def test_killed_and_gone_on_with(start, settings, alone, tmp_path):
     assert_close(tmp_path / "by_one", alone)
 
 
+@pytest.mark.slow
 def test_best_epoch(start, settings, tmp_path):
     """Only the first process validates (the others assert it), and the weights that it found best are those kept."""
     assert ends(start(2, tmp_path / "long", [*settings, "optim.epochs=2"], scores=[0.9, 0.1])) == [0, 0]
@@ -176,6 +180,7 @@ def test_best_epoch(start, settings, tmp_path):
     assert [line["validation/x"] for line in lines(tmp_path / "long") if "validation/x" in line] == [0.9, 0.1]
 
 
+@pytest.mark.slow
 def test_one_error_ends_all_and_is_told_once(start, settings, alone, tmp_path):
     """Of process 0 at the start and in the middle; of all alike; of what they do not share."""
     shutil.copytree(alone, tmp_path / "finished")
@@ -191,6 +196,7 @@ def test_one_error_ends_all_and_is_told_once(start, settings, alone, tmp_path):
         assert len(messages(tmp_path / name)) == 1 and said in messages(tmp_path / name)[0], name
 
 
+@pytest.mark.slow
 def test_as_a_user_types_it(settings, start, tiny_data, tmp_path):
     """torchrun: ctrl-C ends all with one word, the same command goes on exactly, and says that it is done."""
     out, settings = tmp_path / "run", [*settings, "run.save_seconds=0", "model.dropout=0.1", "run.validate_epochs=0"]

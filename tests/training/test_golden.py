@@ -27,7 +27,7 @@ KERNELS = {"own": {}, "default": {"ATEN_CPU_CAPABILITY": "default"}}
 TOLERANCE = {"losses": 2e-5, "gradient_norms": 4e-3, "weights": 1e-5}
 
 
-@pytest.fixture(scope="module", params=KERNELS)
+@pytest.fixture(scope="module", params=["own", pytest.param("default", marks=pytest.mark.slow)])
 def found(request, tiny_data, tiny_settings, tmp_path_factory) -> dict[str, dict]:
     """What golden_run.py finds in a process of its own with these kernels."""
     script, out = Path(__file__).with_name("golden_run.py"), tmp_path_factory.mktemp("golden")

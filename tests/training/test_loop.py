@@ -59,6 +59,7 @@ def refusal(call, *args, **kwargs) -> str:
     return str(error.value)
 
 
+@pytest.mark.slow
 def test_killed_and_gone_on_with(tiny_data, tiny_settings, tiny_run, tmp_path):
     """kill -9 in the middle of `vip5 train`, then the same command: the same bytes, and each step once."""
     out = tmp_path / "run"
@@ -77,6 +78,7 @@ def test_killed_and_gone_on_with(tiny_data, tiny_settings, tiny_run, tmp_path):
     assert {path.name for path in out.iterdir()} == {path.name for path in tiny_run.iterdir()}  # no state left over
 
 
+@pytest.mark.slow
 def test_ctrl_c(tiny_data, tiny_settings, tiny_run, tmp_path):
     """One line, exit code 130, no traceback; and it goes on."""
     out = tmp_path / "run"
@@ -92,6 +94,7 @@ QUICK = ["samples.next=1", "samples.next_yes_no=0", "samples.yes_no=0", "samples
          "optim.epochs=3", "optim.batch_size=8", "run.validate_epochs=1", "run.save_seconds=0"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_stopped_at_any_writing(tiny_data, tiny_settings, tmp_path, monkeypatch):
     """Stopped between any two files that are written, in an epoch or around a validation: the same end."""
     config = load_config("nano", None, [*tiny_settings, *QUICK])
@@ -238,6 +241,7 @@ def test_features_of_another_encoder(tiny_data, tiny_run, tmp_path):
     assert "not those of this run" in refusal(Run.load, tiny_run, tmp_path / "data")
 
 
+@pytest.mark.slow
 def test_checkpointing_trains_the_same(tiny_data, tiny_settings, tmp_path):
     """Dropout included, and with every step in groups."""
     settings = [*tiny_settings, "model.dropout=0.1", "optim.epochs=1"]

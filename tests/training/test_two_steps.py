@@ -35,6 +35,7 @@ def is_trained(name: str) -> bool:
     return name.startswith(added) or ".adapter." in name or name.endswith("norm.weight")
 
 
+@pytest.mark.slow
 def test_vip5_on_a_p5(p5, tiny_data, tiny_settings, tmp_path):
     settings = [*tiny_settings, *codes_of(p5), *STEP_TWO, f"model.backbone={p5}", "model.dropout=0"]
     run = Run.new(load_config("nano", None, settings), tiny_data)
