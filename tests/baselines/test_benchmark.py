@@ -56,6 +56,7 @@ def call(tiny, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_all_is_run_once_and_collected(call, tiny, tmp_path, monkeypatch):
     stored = call()
     assert [(run["row"], run["seed"]) for run in stored["runs"]] == [("popularity", 0), ("short", 0)]

@@ -203,6 +203,7 @@ def test_the_test_part_decides_nothing(name, tiny, make_tiny):
         assert torch.equal(tensor, other[key])
 
 
+@pytest.mark.slow
 @every_system
 def test_a_run_folder_brings_it_back(name, tiny, tmp_path):
     made = fit_run(name, tiny, tmp_path / "run", SETTINGS[name], "vip5 baseline …", quiet=True)

@@ -76,6 +76,7 @@ def test_the_floor_is_what_pytorch_counts(step, mode):
     assert bench.operations(model.config, batch, model) == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["full", "self+cross"])
 def test_the_command(tiny_data, mode):
     app = typer.Typer()

@@ -24,6 +24,7 @@ def runs(vip5, tiny_data, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_baseline_is_evaluated_and_compared_like_a_model(vip5, tiny_data, tiny_run, runs):
     results = json.loads((runs / "popularity.json").read_text())
     held = HeldOut.of(tiny_data)
@@ -49,6 +50,7 @@ def test_a_baseline_is_evaluated_and_compared_like_a_model(vip5, tiny_data, tiny
     assert rows["A-3", "item-knn"]["value"]["value"] == pytest.approx(value) and np.isfinite(value)
 
 
+@pytest.mark.slow
 def test_p5_is_a_model_and_compared_as_one(vip5, tiny_data, tiny_settings, runs):
     words = ("baseline", "p5", tiny_data.path, *tiny_settings, "optim.epochs=1", "--seed", 3, "--device", "cpu")
     code, out, _ = vip5(*words, "--out", runs / "p5", "--json")
@@ -87,6 +89,7 @@ def test_a_learned_one(vip5, tiny_data, tmp_path):
     assert code == 0 and "sasrec" in out and "writes no sentences" in " ".join(err.split())
 
 
+@pytest.mark.slow
 def test_writers_are_asked_about_the_same_reviews_as_a_model(vip5, tiny_data, tiny_run, tmp_path):
     model = shutil.copytree(tiny_run, tmp_path / "model")
     assert vip5("evaluate", model, "--prompts", "C-1,C-3,C-12")[0] == 0

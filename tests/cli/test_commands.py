@@ -72,6 +72,7 @@ def test_no_words_show_the_commands(vip5):
     assert "recommend" in out + err and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_train_and_evaluate(vip5, tiny_data, tiny_settings, tmp_path):
     run = tmp_path / "run"
     words = ["train", tiny_data.path, *tiny_settings, "optim.epochs=1", "--out", run, "--device", "cpu", "--seed", 3]
