@@ -174,7 +174,7 @@ def test_checkpointing_changes_no_bit_and_keeps_less(mode, dropout, bf16, config
     model, b = VIP5(config(mode=mode, dropout=dropout)).train(), batch()
     found = []
     for on in (False, True):
-        model.checkpoint_blocks(on)
+        model.recompute_blocks(on)
         model.zero_grad()
         torch.manual_seed(7)
         kept = 0

@@ -268,7 +268,7 @@ def test_vip5_is_tuned_by_the_validation_it_is_trained_with(shop, tmp_path, monk
     whole = tune(model(shop), tmp_path / "whole", trials=2)
     assert whole["config"]["run"]["validate_epochs"] == 1 and whole["trials"][0]["epochs"] == 2
     assert whole["trials"][0]["settings"] == {
-        "optim.lr": 3e-3, "optim.embedding_lr": 10, "optim.weight_decay": 0.01, "model.dropout": 0.0
+        "optim.lr": 3e-3, "optim.embedding_lr_factor": 10, "optim.weight_decay": 0.01, "model.dropout": 0.0
     }  # fmt: skip
     score, left = module.validation_score, iter([1, 1, 1])
 

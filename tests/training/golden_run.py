@@ -14,7 +14,7 @@ from vip5.model.adapters import Adapter
 from vip5.training import Run, load_config, train
 
 # At higher rates or in more steps, Adam makes more of the last digits, in which kernels differ.
-SETTINGS = ["model.dropout=0.1", "optim.batch_size=16", "optim.epochs=1", "optim.lr=1e-4", "optim.embedding_lr=1",
+SETTINGS = ["model.dropout=0.1", "optim.batch_size=16", "optim.epochs=1", "optim.lr=1e-4", "optim.embedding_lr_factor=1",
             "seed=7"]  # fmt: skip
 
 

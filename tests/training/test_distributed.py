@@ -111,8 +111,8 @@ def messages(out: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def settings(tiny_settings) -> list[str]:
     """31 steps of 13 samples, in several groups, and a last step of one sample; at rates that keep rounding small."""
-    plain = ["optim.batch_size=13", "optim.batch_tokens=400", "optim.epochs=1", "optim.lr=1e-4", "optim.embedding_lr=1"]
-    return [*tiny_settings, *plain, "run.validate_epochs=1"]
+    plain = ["optim.batch_size=13", "optim.batch_tokens=400", "optim.epochs=1"]
+    return [*tiny_settings, *plain, "optim.lr=1e-4", "optim.embedding_lr_factor=1", "run.validate_epochs=1"]
 
 
 @pytest.fixture(scope="module")

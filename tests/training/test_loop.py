@@ -242,11 +242,11 @@ def test_features_of_another_encoder(tiny_data, tiny_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_checkpointing_trains_the_same(tiny_data, tiny_settings, tmp_path):
+def test_recomputing_trains_the_same(tiny_data, tiny_settings, tmp_path):
     """Dropout included, and with every step in groups."""
     settings = [*tiny_settings, "model.dropout=0.1", "optim.epochs=1"]
     for on in ("false", "true"):
-        config = load_config("nano", None, [*settings, f"optim.checkpoint={on}"])
+        config = load_config("nano", None, [*settings, f"optim.recompute={on}"])
         train(Run.new(config, tiny_data), tmp_path / on, quiet=True)
     assert same_weights(tmp_path / "false", tmp_path / "true")
     assert lines(tmp_path / "false") == lines(tmp_path / "true")

@@ -24,7 +24,7 @@ from vip5.training.loop import use_bf16
 
 MODES = ("full", "self+cross")  # the recipe's two steps: all is trained; adapters on what is frozen
 PEER = "transformers"
-CHECKPOINTED, BF16 = f"{OURS} with optim.checkpoint", f"{OURS} in bf16"
+RECOMPUTED, BF16 = f"{OURS} with optim.recompute", f"{OURS} in bf16"
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3  # difference of the losses; norm of a gradient's error over its norm
 
 
@@ -68,7 +68,7 @@ def bench_train(
 ) -> Bench:
     """Measure one step of the paper's mix of samples in each of `modes`.
 
-    `quick` takes few samples, one round and the first mode, and leaves out memory, checkpointing and no dropout.
+    `quick` takes few samples, one round and the first mode, and leaves out memory, recomputing and no dropout.
     """
     in_threads(threads)
     if quick:
@@ -77,7 +77,7 @@ def bench_train(
         of_process = [
             (mode, method, peak_memory(alone, data.path, size, tokenizer, mode, samples, device, method))
             for mode in (() if quick else modes)
-            for method in (OURS, CHECKPOINTED, PEER)
+            for method in (OURS, RECOMPUTED, PEER)
         ]
         keep_memory()  # as in training, and after the processes that need the memory; the peer gains by it as well
         run = random_run(data, size, tokenizer)
@@ -131,9 +131,9 @@ def _one_mode(
     if floors:
         times |= take_turns({BF16: whole_step(model, work.batches, bf16=True)}, rounds)
     if not quick:
-        model.checkpoint_blocks(True)
-        times |= take_turns({CHECKPOINTED: ours}, rounds)
-        model.checkpoint_blocks(False)
+        model.recompute_blocks(True)
+        times |= take_turns({RECOMPUTED: ours}, rounds)
+        model.recompute_blocks(False)
         without_dropout(model)
         without_dropout(peer)
         plain = take_turns({OURS: ours, PEER: padded}, rounds)
@@ -243,7 +243,7 @@ def alone(
     model = in_mode(run.model, mode).to(device)
     if method == PEER:
         return whole_step(PaddedVIP5(model), [work.padded])
-    model.checkpoint_blocks(method == CHECKPOINTED)
+    model.recompute_blocks(method == RECOMPUTED)
     return whole_step(model, work.batches)
 
 

@@ -59,7 +59,7 @@ class VIP5(nn.Module):
             self.whole_words.requires_grad_(False)
             self.categories.requires_grad_(False)
 
-    def checkpoint_blocks(self, on: bool) -> None:
+    def recompute_blocks(self, on: bool) -> None:
         """Keep of each block its input alone for the backward, and compute the block again there, dropout included."""
         self.encoder.checkpoint = self.decoder.checkpoint = on
 

@@ -78,11 +78,11 @@ class OptimPart(_Part):
     batch_size: int = Field(144, ge=1)  # samples in a step
     batch_tokens: int = Field(65_536, ge=8)  # input tokens that go through the model at once, at most
     lr: float = Field(1e-3, gt=0)
-    embedding_lr: float = Field(1.0, gt=0)  # factor of the rate of embedding tables
+    embedding_lr_factor: float = Field(1.0, gt=0)  # factor of the rate of embedding tables
     warmup: float = Field(0.1, ge=0, lt=1)  # share of the run
     clip: float = Field(5.0, gt=0)  # gradient norm
     weight_decay: float = Field(0.01, ge=0)
-    checkpoint: bool = False  # compute each block again in the backward: the same result in less memory, but slower
+    recompute: bool = False  # compute each block again in the backward: the same result in less memory, but slower
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on a GPU that has it
 
 
@@ -112,7 +112,7 @@ class RunConfig(_Part):
         adapters: Space = {} if self.model.adapter.mode == "full" else {"model.adapter.reduction": Choice((4, 8, 16))}
         return {
             "optim.lr": Real(3e-4, 1e-2, log=True),
-            "optim.embedding_lr": Real(1.0, 30.0, log=True),
+            "optim.embedding_lr_factor": Real(1.0, 30.0, log=True),
             "optim.weight_decay": Real(1e-3, 1e-1, log=True),
             "model.dropout": Real(0.0, 0.3),
             **adapters,

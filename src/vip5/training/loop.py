@@ -71,7 +71,7 @@ def _train(
 ) -> dict[str, Any]:
     keep_memory()
     config, model = run.config, run.model.to(device)
-    model.checkpoint_blocks(config.optim.checkpoint)
+    model.recompute_blocks(config.optim.recompute)
     names = config.prompts.train or [name for name, prompt in run.prompts.items() if not prompt.unseen]
     compiler = run.compiler(names)
     drawer = SampleDrawer(run.dataset, compiler.prompts, config)
@@ -180,7 +180,7 @@ def _optimizer(model: torch.nn.Module, settings: OptimPart) -> torch.optim.AdamW
     tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
     trained = [p for p in model.parameters() if p.requires_grad]
     kinds = (
-        ([p for p in trained if id(p) in tables], settings.embedding_lr, settings.weight_decay),
+        ([p for p in trained if id(p) in tables], settings.embedding_lr_factor, settings.weight_decay),
         ([p for p in trained if p.dim() > 1 and id(p) not in tables], 1.0, settings.weight_decay),
         ([p for p in trained if p.dim() <= 1], 1.0, 0.0),
     )
