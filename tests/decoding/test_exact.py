@@ -122,13 +122,13 @@ def test_few_states_are_alive_whatever_the_catalogue(monkeypatch):
     model, batch = make_model(), prompts()
     monkeypatch.setattr(exact, "CPU_STATES", 2 * ROWS)
     alive: list[int] = []
-    pop = exact._Frontier.split
+    pop = exact._NodeFrontier.split
 
     def split(self, n):
         alive.append(self.above.beams)
         return pop(self, n)
 
-    monkeypatch.setattr(exact._Frontier, "split", split)
+    monkeypatch.setattr(exact._NodeFrontier, "split", split)
     score_items(model, batch, Trie.build(CODES["numbers"]))
     assert max(alive) == 2
     assert len(alive) > 5

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vip5.decoding.beam import CLOSE, _Items
+from vip5.decoding.space import CLOSE, CodeSpace
 from vip5.items.trie import Trie
 
 WIDTH = 6
@@ -67,9 +67,9 @@ def test_scores_of_children_equal_those_of_a_loop(kind, beams):
             while (trie.parent[roots] >= 0).any():
                 roots = torch.where(trie.parent[roots] >= 0, trie.parent[roots], roots)
             exclude = [rng.choice(len(codes), len(codes) // 3, replace=False) for _ in range(rows)]
-            space = _Items(trie, roots.long(), exclude, rows)
+            space = CodeSpace(trie, rows, roots.long(), exclude)
             found_BKM = space.extend(model, h_BKD, node_BK, score_BK)
-            banned = set(zip(space.banned_row.tolist(), space.banned_node.tolist(), strict=True))
+            banned = set(map(tuple, space.banned().nonzero().tolist()))
             expected = by_loop(trie, model, h_BKD, node_BK, score_BK, banned)
             for row in range(rows):
                 for beam in range(beams):

@@ -20,8 +20,7 @@ from vip5.bench.measure import Bench, Row, matmul_rate, peak_memory, ratio, take
 from vip5.bench.peers import hugging_face
 from vip5.bench.workload import dataset_or_demo, random_run
 from vip5.data import Dataset
-from vip5.decoding import beam_search
-from vip5.decoding.beam import Beams
+from vip5.decoding import Beams, beam_search
 from vip5.evaluation.predict import Ranking, choose, next_items
 from vip5.model import to_int8
 from vip5.model.input import EOS, PAD, ModelInput

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import T5ForConditionalGeneration
 
 from vip5.bench.peers import hugging_face
-from vip5.decoding.beam import Beams
+from vip5.decoding import Beams
 from vip5.model import VIP5
 from vip5.model.input import EOS, PAD, ModelInput
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vip5.bench.measure import OURS, Bench, Row, copy_rate, peak_memory, ratio, take_turns
-from vip5.decoding.beam import _Items
+from vip5.decoding import CodeSpace
 from vip5.items import Trie
 from vip5.model import VIP5
 from vip5.model.input import EOS
@@ -81,7 +81,7 @@ def _skewed(n: int, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Step:
+class BeamStep:
     """Where the beams of all rows stand before a step."""
 
     node_BK: Tensor
@@ -115,13 +115,13 @@ class _Head:
         return F.linear(h_BKD, F.embedding(tokens, self.weight))
 
 
-def decode(trie: Trie, rows: int, beams: int, logits: _Logits) -> list[Step]:
+def decode(trie: Trie, rows: int, beams: int, logits: _Logits) -> list[BeamStep]:
     """The steps of a beam search over random logits, as `beam_search` takes them."""
-    space, device = _Items(trie, None, None, rows), trie.roots.device
-    node_BK, score_BK, steps = space.start(rows, device), torch.zeros(rows, 1, device=device), []
+    space, device = CodeSpace(trie, rows), trie.roots.device
+    node_BK, score_BK, steps = space.start(), torch.zeros(rows, 1, device=device), []
     tokens_BKT = node_BK.new_zeros(rows, 1, 0)
     while bool((score_BK > -torch.inf).any()):
-        steps.append(Step(node_BK, score_BK, tokens_BKT))
+        steps.append(BeamStep(node_BK, score_BK, tokens_BKT))
         h_BKD = score_BK[..., None]  # not looked at
         score_BKM = space.extend(cast(VIP5, logits), h_BKD, node_BK, score_BK)
         score_BC, choice_BC = score_BKM.flatten(1).topk(min(2 * beams, score_BKM[0].numel()))
@@ -138,10 +138,10 @@ class _Ours:
     """Scores of what may follow, by the trie: look-ups, mask and log-softmax over what is allowed."""
 
     def __init__(self, trie: Trie, rows: int, model: Any) -> None:
-        self.space, self.model = _Items(trie, None, None, rows), model
+        self.space, self.model = CodeSpace(trie, rows), model
         self.h_BKD: dict[int, Tensor] = {}
 
-    def __call__(self, step: Step) -> Tensor:
+    def __call__(self, step: BeamStep) -> Tensor:
         beams = step.node_BK.shape[1]
         if beams not in self.h_BKD:
             self.h_BKD[beams] = torch.randn(*step.node_BK.shape, WIDTH, device=step.node_BK.device)
@@ -167,7 +167,7 @@ class Dictionaries:
             node = node.get(token, {})
         return list(node)
 
-    def __call__(self, step: Step) -> Tensor:
+    def __call__(self, step: BeamStep) -> Tensor:
         prefixes = step.tokens_BKT.flatten(0, 1).tolist()
         scores_NV = self.scores_NV[: len(prefixes)]
         mask_NV = torch.full_like(scores_NV, -torch.inf)
@@ -182,7 +182,7 @@ class DenseMask:
     def __init__(self, trie: Trie, scores_NV: Tensor) -> None:
         self.trie, self.scores_NV = trie, scores_NV
 
-    def __call__(self, step: Step) -> Tensor:
+    def __call__(self, step: BeamStep) -> Tensor:
         node_N = step.node_BK.flatten()
         first_N, end_N = self.trie.child_start[node_N], self.trie.child_start[node_N + 1]
         count_N = (end_N - first_N).long()
@@ -197,7 +197,9 @@ class DenseMask:
 class _Turn:
     """A decode each time: the next one of those given, step by step. Keeps the seconds that each step took."""
 
-    def __init__(self, mask: Callable[[Step], Tensor], decodes: list[list[Step]], floor: float | None = None) -> None:
+    def __init__(
+        self, mask: Callable[[BeamStep], Tensor], decodes: list[list[BeamStep]], floor: float | None = None
+    ) -> None:
         self.mask, self.decodes, self.next = mask, decodes, 0
         self.floor = floor  # seconds of a step
         self.seconds: list[list[float]] = []
@@ -249,7 +251,7 @@ def bench(
             continue
         others = [decode(trie, rows, beams, logits) for _ in decodes]
         heads[f"{OURS}: mask and head, {at}"] = _Turn(_Ours(trie, rows, head), others)
-        methods: dict[str, Callable[[Step], Tensor]] = {"dense mask": DenseMask(trie, scores_NV)}
+        methods: dict[str, Callable[[BeamStep], Tensor]] = {"dense mask": DenseMask(trie, scores_NV)}
         if n <= DICTIONARIES:
             start = perf_counter()
             methods["dictionaries"] = Dictionaries(codes[n], scores_NV)
@@ -324,14 +326,14 @@ def _load_mask(n: int, rows: int, beams: int) -> Callable[[], object]:
     return turn
 
 
-def _bytes(trie: Trie, step: Step) -> float:
+def _bytes(trie: Trie, step: BeamStep) -> float:
     """What a step must read and write: for every beam where its children begin and end, for every child its token
     (int32), its logit and its score (float32)."""
     count_BK = trie.child_start[step.node_BK + 1] - trie.child_start[step.node_BK]
     return 8 * count_BK.numel() + 12 * float(count_BK.sum())
 
 
-def _agree(trie: Trie, step: Step, masked_NV: Tensor) -> bool:
+def _agree(trie: Trie, step: BeamStep, masked_NV: Tensor) -> bool:
     """Whether a mask lets live beams go on with the children of their nodes and nothing else."""
     for beam, (node, live) in enumerate(zip(step.node_BK.flatten(), step.score_BK.flatten() > -torch.inf, strict=True)):
         tokens = trie.token[trie.child_start[node] : trie.child_start[node + 1]]

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from vip5.data import Ragged
-from vip5.decoding.beam import _Items
 from vip5.decoding.exact import CPU_STATES, GPU_STATES
+from vip5.decoding.space import CodeSpace
 from vip5.items.trie import Trie
 from vip5.model import VIP5
 from vip5.model.backbone import DecoderState
@@ -44,13 +44,13 @@ def best_items(
     `beam_search`. Where items run out: item -1, score -inf. The surer the model, the less there is to read. The
     model should be in eval mode.
     """
-    search = _Search(model, batch, trie.to(batch.input_ids.device), k, exclude, roots)
+    search = _BranchAndBound(model, batch, trie.to(batch.input_ids.device), k, exclude, roots)
     search.run()
     return search.lists()
 
 
 @dataclass
-class _Frontier:
+class _PairFrontier:
     """Inner nodes of one level that are still to be read, each for one row."""
 
     row_P: Tensor
@@ -62,15 +62,15 @@ class _Frontier:
     def __len__(self) -> int:
         return len(self.row_P)
 
-    def take(self, chosen_P: Tensor) -> "_Frontier":
+    def take(self, chosen_P: Tensor) -> "_PairFrontier":
         row_P, node_P, score_P, parent_P = (x[chosen_P] for x in (self.row_P, self.node_P, self.score_P, self.parent_P))
-        return _Frontier(row_P, node_P, score_P, parent_P, self.past)
+        return _PairFrontier(row_P, node_P, score_P, parent_P, self.past)
 
-    def join(self, other: "_Frontier") -> "_Frontier":
+    def join(self, other: "_PairFrontier") -> "_PairFrontier":
         """Both in one."""
         if not len(self) or not len(other):
             return self if len(self) else other
-        return _Frontier(
+        return _PairFrontier(
             torch.cat([self.row_P, other.row_P]),
             torch.cat([self.node_P, other.node_P]),
             torch.cat([self.score_P, other.score_P]),
@@ -89,7 +89,7 @@ class _Frontier:
         return chosen
 
 
-class _Search:
+class _BranchAndBound:
     """The best leaves found so far, in any order, and the score that a better one must have in each row."""
 
     def __init__(
@@ -102,10 +102,9 @@ class _Search:
         roots: Tensor | None,
     ) -> None:
         B, device = len(batch), trie.roots.device
-        space = _Items(trie, roots, exclude, B)
-        self.model, self.trie, self.k, self.root_B = model, trie, k, space.roots_B
-        self.banned_BV = torch.zeros(B, len(trie.token), dtype=torch.bool, device=device)  # V nodes
-        self.banned_BV[space.banned_row, space.banned_node] = True
+        self.space = CodeSpace(trie, B, roots, exclude)
+        self.model, self.trie, self.k, self.root_B = model, trie, k, self.space.roots_B
+        self.banned_BV = self.space.banned()  # V nodes
         self.start = model.start(model.encode(batch), 1)
         self.states = CPU_STATES if device.type == "cpu" else GPU_STATES
         self.row_P, self.leaf_P = (self.root_B.new_zeros(0) for _ in range(2))
@@ -115,14 +114,14 @@ class _Search:
     def run(self) -> None:
         row_B = torch.arange(len(self.root_B), device=self.root_B.device)
         nothing = [self.score_P.new_zeros(0, len(row_B)) for _ in self.start.past]
-        now, levels = _Frontier(row_B, self.root_B, torch.zeros_like(self.floor_B), row_B, nothing), []
+        now, levels = _PairFrontier(row_B, self.root_B, torch.zeros_like(self.floor_B), row_B, nothing), []
         while len(now):
             beam_P = _places(now.row_P, now.score_P) < self.k
             levels.append(now.take(~beam_P))
             now = self.read(now.take(beam_P))
         self.complete(levels)
 
-    def complete(self, levels: list[_Frontier]) -> None:
+    def complete(self, levels: list[_PairFrontier]) -> None:
         """Read all nodes that were left out on each level, the root's first, and all below them."""
         while levels:
             now, *levels = levels
@@ -138,7 +137,7 @@ class _Search:
             elif len(below):
                 levels = [below]
 
-    def read(self, now: _Frontier) -> _Frontier:
+    def read(self, now: _PairFrontier) -> _PairFrontier:
         """Keep the leaves below some nodes if they are among the best; inner nodes that may lead to such are next."""
         if not len(now):
             return now
@@ -157,10 +156,10 @@ class _Search:
         row_P, inner_P = now.row_P[parent_P], ~leaf_P
         self.keep(row_P[leaf_P], child_P[leaf_P], score_P[leaf_P])
         past = [torch.cat(layer, dim=1) for layer in zip(*pasts, strict=True)]
-        below = _Frontier(row_P, child_P, score_P, torch.cat(places)[parent_P], past).take(inner_P)
+        below = _PairFrontier(row_P, child_P, score_P, torch.cat(places)[parent_P], past).take(inner_P)
         return below.take(below.score_P >= self.floor_B[below.row_P])
 
-    def state(self, row_G: Tensor, pair_GN: Tensor, now: _Frontier) -> DecoderState:
+    def state(self, row_G: Tensor, pair_GN: Tensor, now: _PairFrontier) -> DecoderState:
         """Where the parents of some nodes stand."""
         padding = self.start.cross_mask.padding
         assert padding is not None
@@ -170,36 +169,32 @@ class _Search:
             state.length, state.past = level, now.parents(pair_GN)
         return state
 
-    def children(self, now: _Frontier, h_PD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def children(self, now: _PairFrontier, h_PD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Children that may matter of nodes with the states given: their parents' places, themselves, their scores.
 
         A node that many rows read has its children looked up once for all.
         """
-        starts, found = self.trie.child_start, []
-        magnitude_P = torch.frexp((starts[now.node_P + 1] - starts[now.node_P]).double()).exponent
+        found = []
+        magnitude_P = torch.frexp(self.space.n_children(now.node_P).double()).exponent
         for magnitude in magnitude_P.unique():  # alike numbers of children: little padding makes them one table
             alike_P = (magnitude_P == magnitude).nonzero()[:, 0]
             for node_G, member_GN, real_GN in _tables(now.node_P[alike_P], AT_ONCE * self.states):
-                found.append(self._children(now, h_PD, node_G, alike_P[member_GN], real_GN))
+                found.append(self.scored_children(now, h_PD, node_G, alike_P[member_GN], real_GN))
         parent_P, child_P, score_P = (torch.cat(x) for x in zip(*found, strict=True))
         return parent_P, child_P, score_P
 
-    def _children(
-        self, now: _Frontier, h_PD: Tensor, node_G: Tensor, pair_GN: Tensor, real_GN: Tensor
+    def scored_children(
+        self, now: _PairFrontier, h_PD: Tensor, node_G: Tensor, pair_GN: Tensor, real_GN: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        trie = self.trie
-        first_G1, end_G1 = trie.child_start[node_G][:, None], trie.child_start[node_G + 1][:, None]
-        child_GC = first_G1 + torch.arange(int((end_G1 - first_G1).max()), device=node_G.device)
-        none_GC = child_GC >= end_G1
-        child_GC = torch.where(none_GC, first_G1, child_GC)
-        logits_NGC = self.model.head(h_PD[pair_GN].transpose(0, 1), trie.token[child_GC])
-        logits_PC = logits_NGC.masked_fill_(none_GC, -torch.inf).transpose(0, 1)[real_GN]
+        child_GC, real_GC = self.space.children(node_G)
+        logits_NGC = self.model.head(h_PD[pair_GN].transpose(0, 1), self.trie.token[child_GC])
+        logits_PC = logits_NGC.masked_fill_(~real_GC, -torch.inf).transpose(0, 1)[real_GN]
         pair_P, child_PC = pair_GN[real_GN], child_GC.repeat_interleave(real_GN.sum(dim=1), dim=0)
         row_P, score_PC = now.row_P[pair_P], logits_PC.log_softmax(dim=-1).add_(now.score_P[pair_P, None])
         score_PC.masked_fill_(self.banned_BV[row_P[:, None], child_PC], -torch.inf)
         floor_P = self.floor_B[row_P]
         if child_PC.shape[1] > self.k:  # these k leaves of one node are a bound already
-            leaf_PC = score_PC.masked_fill(trie.item[child_PC] < 0, -torch.inf)
+            leaf_PC = score_PC.masked_fill(self.trie.item[child_PC] < 0, -torch.inf)
             floor_P = torch.maximum(floor_P, leaf_PC.topk(self.k).values[:, -1])
         place, choice = ((score_PC >= floor_P[:, None]) & ~score_PC.isneginf()).nonzero(as_tuple=True)
         return pair_P[place], child_PC[place, choice].long(), score_PC[place, choice]

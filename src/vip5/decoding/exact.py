@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vip5.data import Ragged
+from vip5.decoding.space import CodeSpace
 from vip5.items.trie import Trie
 from vip5.model import VIP5
 from vip5.model.backbone import DecoderState, Encoded
@@ -63,7 +64,7 @@ def top_items(score_BI: Tensor, k: int, exclude: Ragged | Sequence[np.ndarray] |
 
 
 @dataclass
-class _Frontier:
+class _NodeFrontier:
     """Inner nodes still to be read; their parents are beams of `above`."""
 
     node_N: Tensor
@@ -71,10 +72,10 @@ class _Frontier:
     score_BN: Tensor
     above: DecoderState
 
-    def split(self, n: int) -> tuple["_Frontier", "_Frontier"]:
+    def split(self, n: int) -> tuple["_NodeFrontier", "_NodeFrontier"]:
         """The first n nodes and the others."""
         first, rest = (
-            _Frontier(self.node_N[part], self.parent_N[part], self.score_BN[:, part], self.above)
+            _NodeFrontier(self.node_N[part], self.parent_N[part], self.score_BN[:, part], self.above)
             for part in (slice(n), slice(n, None))
         )
         return first, rest
@@ -82,10 +83,10 @@ class _Frontier:
 
 def _fill(score_BI: Tensor, model: VIP5, encoded: Encoded, trie: Trie) -> None:
     """Write the scores of all items, a few nodes at a time and what is below them first: so few states are alive."""
-    B, device = len(score_BI), score_BI.device
+    B, device, space = len(score_BI), score_BI.device, CodeSpace(trie, len(score_BI))
     width = max(1, (CPU_STATES if device.type == "cpu" else GPU_STATES) // B)
     root_N = trie.roots
-    todo = [_Frontier(root_N, torch.zeros_like(root_N), score_BI.new_zeros(B, 1), model.start(encoded, 1))]
+    todo = [_NodeFrontier(root_N, torch.zeros_like(root_N), score_BI.new_zeros(B, 1), model.start(encoded, 1))]
     while todo:
         now, rest = todo.pop().split(width)
         if len(rest.node_N):
@@ -93,17 +94,17 @@ def _fill(score_BI: Tensor, model: VIP5, encoded: Encoded, trie: Trie) -> None:
         state = now.above.fork(now.parent_N[None])
         h_BND = model.step(trie.token[now.node_N].clamp(min=PAD)[None], state)  # a root has no token: PAD, the start
         inner = []
-        for part in _alike(trie.child_start[now.node_N + 1] - trie.child_start[now.node_N]):
-            child_P, parent_P, score_BP = _children(
-                model, trie, now.node_N[part], h_BND[:, part], now.score_BN[:, part]
+        for part in _alike(space.n_children(now.node_N)):
+            child_P, parent_P, score_BP = _scored_children(
+                model, space, now.node_N[part], h_BND[:, part], now.score_BN[:, part]
             )
             leaf_P = trie.item[child_P] >= 0
             score_BI[:, trie.item[child_P[leaf_P]].long()] = score_BP[:, leaf_P]
             inner.append((child_P[~leaf_P], parent_P[~leaf_P] + part.start, score_BP[:, ~leaf_P]))
         node_N, parent_N, score_BN = (torch.cat(x, dim=-1) for x in zip(*inner, strict=True))
         if len(node_N):
-            order = (trie.child_start[node_N + 1] - trie.child_start[node_N]).argsort(descending=True)
-            todo.append(_Frontier(node_N[order], parent_N[order], score_BN[:, order], state))
+            order = space.n_children(node_N).argsort(descending=True)
+            todo.append(_NodeFrontier(node_N[order], parent_N[order], score_BN[:, order], state))
 
 
 def _alike(counts_N: Tensor) -> Iterator[slice]:
@@ -115,15 +116,12 @@ def _alike(counts_N: Tensor) -> Iterator[slice]:
         start = stop
 
 
-def _children(
-    model: VIP5, trie: Trie, node_N: Tensor, h_BND: Tensor, score_BN: Tensor
+def _scored_children(
+    model: VIP5, space: CodeSpace, node_N: Tensor, h_BND: Tensor, score_BN: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """All P children of some nodes [P], the places of their parents among these [P], and their scores [B, P]."""
-    first_N1, end_N1 = trie.child_start[node_N][:, None], trie.child_start[node_N + 1][:, None]
-    child_NC = first_N1 + torch.arange(int((end_N1 - first_N1).max()), device=node_N.device)
-    real_NC = child_NC < end_N1
-    child_NC = torch.where(real_NC, child_NC, first_N1)
-    logits_BNC = model.head(h_BND, trie.token[child_NC]).masked_fill_(~real_NC, -torch.inf)
+    child_NC, real_NC = space.children(node_N)
+    logits_BNC = model.head(h_BND, space.trie.token[child_NC]).masked_fill_(~real_NC, -torch.inf)
     score_BNC = logits_BNC.log_softmax(dim=-1).add_(score_BN[..., None])
     place_P = real_NC.flatten().nonzero()[:, 0]
     parent_P = place_P // max(1, child_NC.shape[1])
