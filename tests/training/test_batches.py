@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vip5.prompts import Prompt, PromptCompiler, Samples
 from vip5.training import Run, load_config
-from vip5.training.batches import Feed, plan
+from vip5.training.batches import Epoch, Feed, plan
 from vip5.training.config import OptimPart
 from vip5.training.distributed import Processes
 from vip5.training.draw import SampleDrawer
@@ -80,7 +80,7 @@ def test_grouped_gradient_equals_that_of_one_padded_batch(parts):
     assert len(steps[0].groups) > 2
     model = run.model.train()
     model.zero_grad()
-    _, groups = next(Feed(run, compiler, "cpu").steps(samples, steps, 0))
+    _, groups = next(Feed(run, compiler, "cpu").steps(Epoch(samples, steps), 0))
     for batch in groups:
         (model.sample_losses(batch).sum() / 64).backward()
     grouped = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
@@ -95,14 +95,16 @@ def test_grouped_gradient_equals_that_of_one_padded_batch(parts):
 def test_the_feed_goes_on_from_any_step(parts):
     run, compiler, samples = parts
     steps = plan(compiler.input_lengths(samples), OptimPart(batch_size=40), np.random.default_rng(0))
-    feed = Feed(run, compiler, "cpu")
-    whole = list(feed.steps(samples, steps, 0))
-    assert [number for number, _ in whole] == list(range(len(steps)))
-    rest = list(feed.steps(samples, steps, len(steps) - 2))
-    assert [number for number, _ in rest] == [len(steps) - 2, len(steps) - 1]
+    feed, epoch = Feed(run, compiler, "cpu"), Epoch(samples, steps)
+    whole = list(feed.steps(epoch, 0))
+    assert all(step is planned for (step, _), planned in zip(whole, steps, strict=True))
+    for step, batches in whole:
+        assert [len(batch) for batch in batches] == [len(rows) for rows in step.groups]
+    rest = list(feed.steps(epoch, len(steps) - 2))
+    assert all(step is planned for (step, _), planned in zip(rest, steps[-2:], strict=True))
     for (_, one), (_, other) in zip(whole[-2:], rest, strict=True):
         assert all(torch.equal(x.input_ids, y.input_ids) for x, y in zip(one, other, strict=True))
-    assert list(feed.steps(samples, steps, len(steps))) == []
+    assert list(feed.steps(epoch, len(steps))) == []
 
 
 def test_features_kept_on_the_device_give_the_same_batches(parts):

@@ -182,11 +182,12 @@ def test_best_epoch(start, settings, tmp_path):
 
 @pytest.mark.slow
 def test_one_error_ends_all_and_is_told_once(start, settings, alone, tmp_path):
-    """Of process 0 at the start and in the middle; of all alike; of what they do not share."""
+    """Of process 0 at the start, in the middle and after an epoch; of all alike; of what they do not share."""
     shutil.copytree(alone, tmp_path / "finished")
     cases = {
         "finished": ({}, "holds a finished run"),
         "validation": ({"scores": None}, "nobody to score"),
+        "diverged": ({"settings": [*settings, "optim.lr=1e6"]}, "training diverged"),
         "all": ({"settings": [*settings, "samples.nope=1"]}, "no such setting"),
         "other": ({"own": {"1": ["optim.lr=0.1"]}}, "the processes of torchrun have different settings or data"),
     }

@@ -20,7 +20,7 @@ from vip5.prompts import PromptCompiler, Samples
 from vip5.training import Run
 from vip5.training.batches import plan
 from vip5.training.draw import SampleDrawer
-from vip5.training.loop import use_bf16
+from vip5.training.optimizer import use_bf16
 
 MODES = ("full", "self+cross")  # the recipe's two steps: all is trained; adapters on what is frozen
 PEER = "transformers"
@@ -192,7 +192,7 @@ def without_dropout(model: nn.Module) -> None:
 
 
 def forward_backward(model: VIP5 | PaddedVIP5, batches: Sequence[ModelInput]) -> float:
-    """Forward and backward of a step, group by group as in `vip5.training.loop`; the loss."""
+    """Forward and backward of a step, group by group as in `vip5.training.trainer`; the loss."""
     size, loss = sum(map(len, batches)), 0.0
     for batch in batches:
         part = model.sample_losses(batch).sum() / size

@@ -27,6 +27,19 @@ class Step:
     rows: np.ndarray  # of all processes, longest first
     groups: list[np.ndarray]  # this process's share of them, in its order, in groups of like length
 
+    @property
+    def size(self) -> int:
+        """Samples of all processes."""
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The samples of an epoch, and the steps that take each of them once."""
+
+    samples: Samples
+    steps: list[Step]
+
 
 def plan(
     lengths: np.ndarray, settings: OptimPart, rng: np.random.Generator, processes: Processes = Processes()
@@ -97,18 +110,19 @@ class Feed:
             batch.features = self.features.index_select(0, batch.features.flatten().long())
         return batch
 
-    def steps(self, samples: Samples, steps: list[Step], start: int) -> Iterator[tuple[int, list[ModelInput]]]:
-        """(number, groups) for every step from `start` on; the next ones are put together in a thread meanwhile."""
+    def steps(self, epoch: Epoch, start: int) -> Iterator[tuple[Step, list[ModelInput]]]:
+        """Every step from the `start`-th on, with a batch for each group; a thread puts the next ones together."""
+        steps = epoch.steps[start:]
 
-        def make(number: int) -> tuple[int, list[ModelInput]]:
-            return number, [self.batch(samples.take(rows)) for rows in steps[number].groups]
+        def make(step: Step) -> tuple[Step, list[ModelInput]]:
+            return step, [self.batch(epoch.samples.take(rows)) for rows in step.groups]
 
         with ThreadPoolExecutor(1, initializer=use_device, initargs=(self.device,)) as thread:
-            waiting = [thread.submit(make, n) for n in range(start, min(start + 2, len(steps)))]
-            for number in range(start, len(steps)):
+            waiting = [thread.submit(make, step) for step in steps[:2]]
+            for number in range(len(steps)):
                 ready = waiting.pop(0).result()
                 if number + 2 < len(steps):
-                    waiting.append(thread.submit(make, number + 2))
+                    waiting.append(thread.submit(make, steps[number + 2]))
                 yield ready
 
 

@@ -1,33 +1,40 @@
-"""What a run says of each step: metrics.jsonl, TensorBoard if wanted, how fast it is."""
+"""What a run says of each step: metrics.jsonl, a progress bar, TensorBoard if wanted, how fast it is."""
 
 import json
+import math
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from vip5.errors import UserError
+from vip5.errors import Diverged, UserError
 from vip5.files import write_text
 from vip5.prompts.templates import TASKS
 from vip5.runs import METRICS_FILE
-from vip5.training.state import State
+from vip5.training.state import TrainingState
 
 
 class Metrics:
-    """metrics.jsonl, a line a step, and TensorBoard if wanted.
+    """metrics.jsonl, a line a step; a progress bar, unless `quiet`; and TensorBoard if wanted.
 
     A step's line is written when the next step has begun, so that a GPU never waits for somebody to read a number.
+    Where its numbers are not finite, Diverged is raised then, and the line is not written.
     """
 
-    def __init__(self, out: Path, state: State, tensorboard: bool):
-        self.path = out / METRICS_FILE
+    def __init__(self, out: Path, state: TrainingState, tensorboard: bool, quiet: bool):
+        self.path, self.full_lr = out / METRICS_FILE, state.run.config.optim.lr
         if self.path.is_file():  # lines past the saved state will be written again
             lines = [line for line in self.path.read_text("utf-8").splitlines() if _is_past(line, state)]
             write_text(self.path, "".join(f"{line}\n" for line in lines))
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
         self.loss, self.speed = float("nan"), Speed()  # of the last line
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")
+        self.bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet)
+        self._task = self.bar.add_task("training", total=None, loss="")
         self._begun: tuple[dict[str, float], np.ndarray, dict[str, float], _Coming] | None = None
         self.board = None
         if tensorboard:
@@ -38,25 +45,34 @@ class Metrics:
             self.board = SummaryWriter(str(out / "tensorboard"), purge_step=state.step + 1)
 
     def __enter__(self) -> "Metrics":
+        self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.bar.stop()
         self.file.close()
         if self.board:
             self.board.close()
 
-    def write(self, state: State, losses: Tensor, norm: Tensor, tasks: np.ndarray, about: dict[str, float]) -> None:
+    def begin_epoch(self, state: TrainingState, steps: int) -> None:
+        """Show an epoch of so many steps, of which the state tells how many are done."""
+        self.bar.update(self._task, total=steps, completed=state.batch, description=f"epoch {state.epoch + 1}")
+
+    def write(
+        self, state: TrainingState, losses: Tensor, norm: Tensor, tasks: np.ndarray, about: dict[str, float]
+    ) -> None:
         """The line of the step just begun: losses [n] of samples of the given tasks [n], and the gradient's norm."""
         coming = _Coming(torch.cat([losses, norm[None]]))
         self._finish()
         self._begun = {"step": state.step, "epoch": state.epoch + 1}, tasks, about, coming
+        self.bar.update(self._task, advance=1, loss=f"loss {self.loss:.3f}")
 
     def flush(self) -> None:
         """Write the line that is still open. The time until the next step is no training."""
         self._finish()
         self.speed.pause()
 
-    def write_scores(self, state: State, scores: dict[str, float]) -> None:
+    def write_scores(self, state: TrainingState, scores: dict[str, float]) -> None:
         self._put({"step": state.step, "epoch": state.epoch} | {f"validation/{k}": v for k, v in scores.items()})
 
     def _finish(self) -> None:
@@ -65,11 +81,20 @@ class Metrics:
         place, tasks, about, coming = self._begun
         self._begun = None
         values = coming.numpy()
-        losses, norm = values[:-1], values[-1]
+        losses, norm = values[:-1], float(values[-1])
         self.speed.count(len(losses))
         self.loss = float(losses.mean())
+        self._check("loss", self.loss, place["step"])
+        self._check("gradient norm", norm, place["step"])
         by_task = {f"loss/{TASKS[t]}": float(losses[tasks == t].mean()) for t in np.unique(tasks)}
-        self._put(place | {"loss": self.loss} | by_task | about | {"gradient_norm": float(norm)})
+        self._put(place | {"loss": self.loss} | by_task | about | {"gradient_norm": norm})
+
+    def _check(self, what: str, value: float, step: float) -> None:
+        if not math.isfinite(value):
+            raise Diverged(
+                f"training diverged: the {what} of step {step} is {value} (where: {self.path.parent}): train with a "
+                f"lower optim.lr than {self.full_lr:g}, in another --out"
+            )
 
     def _put(self, line: dict[str, float]) -> None:
         self.file.write(json.dumps(line) + "\n")
@@ -117,7 +142,7 @@ class Speed:
         return round(self._samples / self._seconds, 1) if self._samples else None
 
 
-def _is_past(line: str, state: State) -> bool:
+def _is_past(line: str, state: TrainingState) -> bool:
     """Whether a line of the metrics came before the state was saved; validation comes after an epoch's last step."""
     try:
         about = json.loads(line)

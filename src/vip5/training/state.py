@@ -17,7 +17,7 @@ from vip5.training.run import Run
 BEST_FILE = ".best.safetensors"
 
 
-class State:
+class TrainingState:
     """Where a run is: step, epoch, batch, trained weights, the optimiser's moments. One file, replaced whole."""
 
     def __init__(self, run: Run, optimizer: torch.optim.Optimizer, out: Path):

@@ -14,10 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vip5.errors import UserError
+from vip5.errors import Diverged, UserError
 from vip5.evaluation.predict import next_items
-from vip5.training import Run, best_device, load_config, loop, metrics, state, train
+from vip5.runs import run_folder
+from vip5.training import Run, best_device, load_config, metrics, state, train
 from vip5.training.config import OptimPart
+from vip5.training.optimizer import schedule
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -231,13 +233,13 @@ def test_loads_by_path_alone_and_where_the_data_moved(tiny_data, tiny_run, tmp_p
 def test_features_of_another_encoder(tiny_data, tiny_run, tmp_path):
     """Others that came beside a run's own do not matter; others in their place are refused."""
     shutil.copytree(tiny_data.path, tmp_path / "data")
-    other = tmp_path / "data/features/another"
-    shutil.copytree(tmp_path / "data/features/basic", other)
+    other = tmp_path / "data/modalities/another"
+    shutil.copytree(tmp_path / "data/modalities/basic", other)
     about = json.loads((other / "store.json").read_text())
     (other / "store.json").write_text(json.dumps(about | {"fingerprint": "another"}))
     run = Run.load(tiny_run, tmp_path / "data")
     assert run.features is not None and run.features.name == "basic"
-    shutil.rmtree(tmp_path / "data/features/basic")
+    shutil.rmtree(tmp_path / "data/modalities/basic")
     assert "not those of this run" in refusal(Run.load, tiny_run, tmp_path / "data")
 
 
@@ -250,6 +252,53 @@ def test_recomputing_trains_the_same(tiny_data, tiny_settings, tmp_path):
         train(Run.new(config, tiny_data), tmp_path / on, quiet=True)
     assert same_weights(tmp_path / "false", tmp_path / "true")
     assert lines(tmp_path / "false") == lines(tmp_path / "true")
+
+
+@pytest.mark.parametrize("seconds", [0, 60])  # the state is saved after each step, and after each epoch
+@pytest.mark.parametrize("what", ["loss", "gradient norm"])
+def test_diverged(what, seconds, tiny_data, tiny_settings, tmp_path):
+    """Numbers that are none end the training at their step; the best epoch and the state before are kept.
+
+    Once the numbers are mended, the same command goes on from there to the end of the undisturbed run.
+    """
+    config = load_config("nano", None, [*tiny_settings, *QUICK, f"run.save_seconds={seconds}"])
+
+    def run_it(out: Path, broken: int | None = None) -> None:
+        run = Run.new(config, tiny_data)
+        weight = run.model.decoder.norm.weight
+
+        def now() -> bool:
+            return torch.initial_seed() + 1 == broken  # the seed of a step's dropout counts the steps before it
+
+        def spoil(*_: object) -> None:
+            if now():
+                weight.data.fill_(torch.nan)
+
+        if what == "loss":
+            run.model.encoder.register_forward_pre_hook(spoil)
+        else:
+            weight.register_hook(lambda gradient: gradient * torch.inf if now() else gradient)
+        train(run, out, validate=lambda run: {"x": 0.5}, quiet=True)
+
+    run_it(tmp_path / "whole")
+    steps, out = [line["step"] for line in lines(tmp_path / "whole") if "loss" in line], tmp_path / "run"
+    broken = len(steps) // 3 + 3  # in the second epoch
+    with pytest.raises(Diverged) as error:
+        run_it(out, broken)
+    assert f"the {what} of step {broken} is " in str(error.value) and "lower optim.lr than 0.003" in str(error.value)
+    assert [line["step"] for line in lines(out) if "loss" in line] == steps[: broken - 1]
+    for file in (state.BEST_FILE, "state.safetensors"):
+        assert all(torch.isfinite(tensor).all() for tensor in load_file(out / file).values())
+    assert not (out / "run.json").exists()
+    run_it(out)
+    assert same_weights(out, tmp_path / "whole") and lines(out) == lines(tmp_path / "whole")
+
+
+def test_a_rate_far_too_high_is_told_in_one_line(tiny_data, tiny_settings, tmp_path):
+    config = load_config("nano", None, [*tiny_settings, "optim.lr=1e6"])
+    said = refusal(train, Run.new(config, tiny_data), tmp_path / "run", quiet=True)
+    assert "training diverged" in said and "lower optim.lr than 1e+06" in said and "another --out" in said
+    assert not (tmp_path / "run/run.json").exists()
 
 
 def test_tensorboard(tiny_data, tiny_settings, tmp_path):
@@ -269,9 +318,9 @@ def test_tensorboard(tiny_data, tiny_settings, tmp_path):
 
 def test_schedule():
     """Linear up over the warm-up, linear down to 0."""
-    half = [loop.schedule(p, OptimPart(warmup=0.2)) for p in (0, 0.1, 0.2, 0.6, 1.0)]
+    half = [schedule(p, OptimPart(warmup=0.2)) for p in (0, 0.1, 0.2, 0.6, 1.0)]
     assert half == pytest.approx([0, 0.5, 1, 0.5, 0])
-    assert loop.schedule(0, OptimPart(warmup=0)) == 1
+    assert schedule(0, OptimPart(warmup=0)) == 1
 
 
 def test_a_device_that_is_not_there():
@@ -307,9 +356,9 @@ def test_speed(monkeypatch):
 
 
 def test_two_cannot_train_in_one_folder(tmp_path):
-    with state.run_folder(tmp_path):
-        with pytest.raises(UserError, match="another process trains"), state.run_folder(tmp_path):
+    with run_folder(tmp_path):
+        with pytest.raises(UserError, match="another process trains"), run_folder(tmp_path):
             pass
         assert list(tmp_path.iterdir()) == []  # the lock leaves nothing behind
-    with state.run_folder(tmp_path):
+    with run_folder(tmp_path):
         pass

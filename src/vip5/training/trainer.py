@@ -1,0 +1,191 @@
+"""The training loop: seeded step by step, so that a run that was killed goes on exactly where it was."""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vip5.errors import UserError
+from vip5.files import write_json
+from vip5.model.input import ModelInput
+from vip5.model.memory import keep_memory
+from vip5.prompts.templates import TASKS
+from vip5.runs import METRICS_FILE, STATE_FILE, run_folder
+from vip5.training.batches import Epoch, Feed, Step, plan, use_device
+from vip5.training.distributed import GradientSum, Processes
+from vip5.training.draw import SampleDrawer
+from vip5.training.metrics import Metrics
+from vip5.training.optimizer import adamw, schedule, use_bf16
+from vip5.training.run import Run
+from vip5.training.state import TrainingState
+
+Validate = Callable[[Run], dict[str, float]]  # the first metric decides; higher is better
+
+
+def train(
+    run: Run,
+    out: str | Path,
+    device: str = "cpu",
+    validate: Validate | None = None,
+    quiet: bool = False,
+    processes: Processes = Processes(),
+) -> dict[str, Any]:
+    """Train `run` into folder `out`, going on from the state found there; gives a summary.
+
+    Everything random is drawn from (seed, epoch) or (seed, step, process), so the same configuration gives the same run
+    whether or not it was interrupted. `validate` scores the run every `run.validate_epochs`, and the best epoch is
+    kept. Several `processes` (see `together`) call this with the same run and make the same steps. The first one
+    writes the folder, validates, and has the summary and the best epoch's weights; the others wait for it.
+
+    Raises: UserError where `out` cannot be trained in, or no sample fits the prompts; Diverged where a loss or a
+    gradient is no number any more. What was saved before stays in `out`.
+    """
+    use_device(device)
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+    with run_folder(Path(out)) if processes.first else nullcontext():
+        processes.wait()  # nothing is read before the folder is found to be good
+        summary = Trainer(run, Path(out), device, validate, quiet, processes).fit()
+    processes.wait()
+    return summary
+
+
+class Trainer:
+    """Trains a run in a folder that is held for it, from where the state found there stands: see `train`."""
+
+    def __init__(
+        self, run: Run, out: Path, device: str, validate: Validate | None, quiet: bool, processes: Processes
+    ) -> None:
+        keep_memory()
+        self.run, self.out, self.device, self.score, self.processes = run, out, device, validate, processes
+        self.config, self.optim, self.model = run.config, run.config.optim, run.model.to(device)
+        self.model.recompute_blocks(self.optim.recompute)
+        self.bf16 = use_bf16(self.optim.precision, device)
+        names = self.config.prompts.train or [name for name, prompt in run.prompts.items() if not prompt.unseen]
+        self.compiler = run.compiler(names)
+        self.drawer = SampleDrawer(run.dataset, self.compiler.prompts, self.config)
+        self.task_of = np.array([TASKS.index(prompt.task) for prompt in self.compiler.prompts])
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = adamw(self.model, self.optim)
+        self.state = TrainingState(run, self.optimizer, out)
+        self.state.resume()
+        self.sum: GradientSum | None = None
+        if processes.count > 1:
+            processes.check_same(self.state.marks())
+            self.sum = GradientSum(processes, self.trained, self.optim.batch_size)
+        self.metrics = Metrics(out, self.state, self.config.run.tensorboard, quiet) if processes.first else None
+        self.feed = Feed(run, self.compiler, device)
+        self.lr, self.samples_seen = 0.0, 0  # of the last step; of this process
+
+    def fit(self) -> dict[str, Any]:
+        """Train to the end of the last epoch; the summary, which the first process has."""
+        started = time.perf_counter()
+        with self.metrics or nullcontext():
+            while self.state.epoch < self.optim.epochs:
+                epoch = self.draw()
+                self.model.train()
+                for step, batches in self.feed.steps(epoch, self.state.batch):
+                    self.begin_step(epoch)
+                    losses = [self.backward(self.forward(batch), step) for batch in batches]
+                    loss_N, norm = self.step(losses, step)
+                    self.log(epoch, step, loss_N, norm)
+                    self.save()
+                self.state.epoch, self.state.batch = self.state.epoch + 1, 0
+                self.validate()
+        return self.finish(started)
+
+    def draw(self) -> Epoch:
+        """The next epoch: its samples, and the steps that take them, in random order."""
+        samples = self.drawer.draw(self.state.epoch)
+        if not len(samples):
+            raise UserError("no training sample fits the chosen prompts: see prompts.train and samples.*")
+        rng = np.random.default_rng([self.config.seed, self.state.epoch, 1])
+        epoch = Epoch(samples, plan(self.compiler.input_lengths(samples), self.optim, rng, self.processes))
+        if self.metrics:
+            self.metrics.begin_epoch(self.state, len(epoch.steps))
+        return epoch
+
+    def progress(self, epoch: Epoch) -> float:
+        """The share of the training that is done."""
+        return (self.state.epoch + self.state.batch / len(epoch.steps)) / self.optim.epochs
+
+    def begin_step(self, epoch: Epoch) -> None:
+        """Set the learning rate and the seed of dropout, which depends on the step and the process alone."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.lr = self.optim.lr * schedule(self.progress(epoch), self.optim)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * group["factor"]
+        torch.manual_seed(self.config.seed * 1_000_003 + self.state.step + self.processes.rank * 1_000_000_007)
+
+    def forward(self, batch: ModelInput) -> Tensor:
+        """The loss of each sample [B]."""
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16) if self.bf16 else nullcontext():
+            return self.model.sample_losses(batch)
+
+    def backward(self, loss_B: Tensor, step: Step) -> Tensor:
+        """Add a batch's part to the gradient of the step's mean loss; the batch's losses [B]."""
+        (loss_B.sum() / step.size).backward()
+        return loss_B.detach()
+
+    def step(self, losses: list[Tensor], step: Step) -> tuple[Tensor, Tensor]:
+        """Change the weights; the losses [N] of the step's samples, and the gradient's norm."""
+        loss_N = self.sum(losses, step.size) if self.sum else torch.cat(losses)
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.optim.clip)
+        self.optimizer.step()
+        self.state.step, self.state.batch = self.state.step + 1, self.state.batch + 1
+        self.samples_seen += step.size
+        return loss_N, norm
+
+    def log(self, epoch: Epoch, step: Step, loss_N: Tensor, norm: Tensor) -> None:
+        if self.metrics:
+            about = {"progress": self.progress(epoch), "lr": self.lr}
+            self.metrics.write(self.state, loss_N, norm, self.task_of[epoch.samples.prompt[step.rows]], about)
+
+    def save(self) -> None:
+        """Save where the training is, if that was not done for a while; never after a step that gave no numbers."""
+        if self.metrics and self.state.is_due(self.config.run.save_seconds):
+            self.metrics.flush()
+            self.state.save()
+
+    def validate(self) -> None:
+        """Score the epochs that are due, and keep the best; the other processes wait for it."""
+        epoch, every = self.state.epoch, self.config.run.validate_epochs
+        if self.metrics:
+            self.metrics.flush()
+            if self.score and every and (epoch == self.optim.epochs or epoch % every == 0):
+                self.model.eval()
+                scores = self.score(self.run)
+                self.metrics.write_scores(self.state, scores)
+                self.state.keep_if_best(next(iter(scores.values())))
+        self.processes.wait()
+
+    def finish(self, started: float) -> dict[str, Any]:
+        """End with the best epoch's weights; write what stays, remove what was there to go on with."""
+        self.model.eval()
+        if self.metrics is None:
+            return {}
+        self.state.take_best()
+        summary = {
+            "steps": self.state.step,
+            "epochs": self.optim.epochs,
+            "seconds": round(time.perf_counter() - started, 2),
+            "samples": self.samples_seen,
+            "samples_per_second": self.metrics.speed.rate,
+            "best_epoch": self.state.best_epoch,
+            "precision": "bf16" if self.bf16 else "fp32",
+            "device": self.device,
+            "processes": self.processes.count,
+        }
+        if self.device.startswith("cuda"):
+            summary["peak_memory_mib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**20)
+        self.run.save(self.out)
+        write_json(self.out / "summary.json", summary)
+        left_over = self.out / STATE_FILE, *self.out.glob(".*.safetensors*"), self.out / f".{METRICS_FILE}.tmp"
+        for path in left_over:  # the last one of a kill
+            path.unlink(missing_ok=True)
+        return summary
