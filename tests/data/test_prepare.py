@@ -2,9 +2,7 @@
 
 import gzip
 import hashlib
-import importlib
 import json
-import os
 import tempfile
 from pathlib import Path
 
@@ -15,38 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vip5.data import Dataset, hashing, prepare, prepare_amazon
-from vip5.data.hashing import content_hash
+from vip5.data import Dataset, prepare, prepare_amazon
 from vip5.errors import UserError
 
-BUYS = """user,item,timestamp,rating,user_name
-u2,i3,5,4,Zoe
-u2,i1,3,,
-u1,i2,1,5,
-u1,i3,1,3,Ann
-u1,i1,0,,Anna
-u2,i2,5,,
-u1,i2,9,,
-"""
-ITEMS = """item,title,brand,genres,image,paper_id,colour
-i3,Three,,A|B,images/three.png,30,red
-i1,One,B1,,,10,
-i2,Two,,A,,20,
-i9,Nine,,,,,
-"""
-REVIEWS = """user,item,rating,summary,reviewText,user_name
-u1,i1,5,fine,It does what I need. More,
-u1,i2,1,bad,It broke after a week.,
-u2,i2,2,hm,Not quite what was shown.,Zed
-u9,i1,2,,Nobody knows this user.,
-u1,i3,2,,short,
-"""
-
-
-def files(folder: Path, **texts: str) -> dict[str, Path]:
-    for name, text in texts.items():
-        (folder / f"{name}.csv").write_text(text)
-    return {name: folder / f"{name}.csv" for name in texts}
+from .conftest import BUYS, ITEMS, REVIEWS, files
 
 
 def test_a_small_shop(tmp_path: Path) -> None:
@@ -54,7 +24,7 @@ def test_a_small_shop(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "i2.png")
     notes: list[str] = []
     given = files(tmp_path, interactions=BUYS, items=ITEMS, reviews=REVIEWS)
-    dataset = prepare(tmp_path / "shop", **given, images=tmp_path, report=notes.append)
+    dataset = prepare(tmp_path / "shop", **given, images=tmp_path, ties="file", report=notes.append)
     assert dataset.users.rows() == [("u1", "Ann"), ("u2", "Zoe")]
     assert dataset.items.rows() == [
         ("i1", "One", "B1", [], None, None, 10),
@@ -79,7 +49,11 @@ def test_a_small_shop(tmp_path: Path) -> None:
         (0, 2, 2.0, None, None, "validation"),
         (1, 1, 2.0, "hm", "Not quite what was shown.", "test"),
     ]
-    assert notes == [f"1 reviews left out, their user or item is not in the dataset ({given['reviews']})"]
+    assert notes == [
+        f"1 reviews left out, their user or item is not in the dataset ({given['reviews']})",
+        "4 interactions tie with another one of the same user, 1 test items with the one before: "
+        "their order is the file's",
+    ]
     assert dataset.manifest.counts == {
         "users": 2,
         "items": 4,
@@ -88,6 +62,8 @@ def test_a_small_shop(tmp_path: Path) -> None:
         "reviews": 4,
         "explanations": 3,
         "candidates": 1,
+        "tied": 4,
+        "tied_tests": 1,
         "photos": 2,
         "photos_missing": 2,
         "photos_broken": 0,
@@ -239,8 +215,43 @@ FAULTS: dict[str, tuple[dict[str, str], str, dict[str, object]]] = {
         "--holdout 0.5 leaves no three parts: ",
         {"split": "time", "holdout": 0.5},
     ),
-    "no candidates": ({"interactions": BUYS}, "1 lists of 0 candidates: ", {"candidates": 0}),
-    "no lists": ({"interactions": BUYS}, "0 lists of 99 candidates: ", {"candidate_lists": 0}),
+    "no candidates": (
+        {"interactions": BUYS},
+        "candidates=0 does not fit: input should be greater than or equal to 1",
+        {"candidates": 0},
+    ),
+    "unknown option": (
+        {"interactions": BUYS},
+        r"unknown option 'kcore': the options are images, k_core, ",
+        {"kcore": 5},
+    ),
+    "unknown rule": (
+        {"interactions": BUYS},
+        r"ties='keep' does not fit: input should be 'shuffle', ",
+        {"ties": "keep"},
+    ),
+    "drop by time": ({"interactions": BUYS}, r"--ties drop with --split time: ", {"ties": "drop", "split": "time"}),
+    "nobody left": (
+        {"interactions": "user,item,ts\na,x,1\na,y,2\na,z,2\n"},
+        r"every user's last interaction ties with the one before \(.*interactions.csv\): --ties drop leaves nobody",
+        {"ties": "drop"},
+    ),
+    "two clocks": (
+        {"interactions": BUYS, "reviews": "user,item,ts,text\nu1,i1,2014-02-28,So it is good.\n"},
+        r"timestamps are plain numbers in .*interactions.csv and real times in .*reviews.csv, .*--review-split by-pair",
+        {},
+    ),
+    "encoding": (
+        {"interactions": BUYS},
+        "unknown encoding 'latin-99': give one that Python knows",
+        {"encoding": "latin-99"},
+    ),
+    "no encoding": ({"interactions": BUYS}, "unknown encoding 'base64': ", {"encoding": "base64"}),
+    "no lists": (
+        {"interactions": BUYS},
+        "candidate_lists=0 does not fit: input should be greater",
+        {"candidate_lists": 0},
+    ),
 }
 
 
@@ -251,76 +262,6 @@ def test_what_is_wrong_is_said_and_nothing_is_written(tmp_path: Path, fault: str
         prepare(tmp_path / "out", **files(tmp_path, **texts), **options)
     assert "\n" not in str(caught.value)
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".csv"] * len(texts)
-
-
-def test_the_hash_is_of_the_content_alone(tmp_path: Path) -> None:
-    given = files(tmp_path, interactions=BUYS, items=ITEMS, reviews=REVIEWS)
-    whole = prepare(tmp_path / "one", **given).hash
-    os.makedirs(tmp_path / "far" / "away")
-    parquet = {}
-    for name, path in given.items():
-        parquet[name] = tmp_path / "far" / f"{name}.parquet"
-        pl.read_csv(path).write_parquet(parquet[name])
-    assert prepare(tmp_path / "far" / "away" / "two", **parquet, name="other").hash == whole
-    for change in ({"seed": 1, "review_split": "random"}, {"k_core": 1}):
-        assert prepare(tmp_path / "three", **given, **change, overwrite=True).hash != whole
-    given |= files(tmp_path, reviews=REVIEWS.replace("a week", "a year"))
-    assert prepare(tmp_path / "four", **given).hash != whole
-
-
-ROWS = st.lists(
-    st.tuples(
-        st.none() | st.text(max_size=3),
-        st.none() | st.lists(st.none() | st.text(max_size=2), max_size=2),
-        st.none() | st.integers(0, 3),
-    ),
-    max_size=4,
-)
-
-
-@settings(deadline=None, max_examples=100)
-@given(ROWS, ROWS)
-def test_hashes_are_equal_where_tables_are(one: list[tuple], two: list[tuple]) -> None:
-    schema = {"text": pl.String, "list": pl.List(pl.String), "number": pl.Int32}
-    tables = [pl.DataFrame(rows, schema=schema, orient="row") for rows in (one, two)]
-    a, b = (content_hash({"t": table}) for table in tables)
-    assert (a == b) == (one == two)
-    assert content_hash({"t": tables[0].rechunk().vstack(tables[1]).head(len(one))}) == a
-
-
-def hash_at_once(tables: dict[str, pl.DataFrame]) -> str:
-    """As the folders that are there already were hashed, whole columns at a time."""
-    digest = hashlib.sha256()
-
-    def add(values: pl.Series) -> None:
-        digest.update(np.packbits(values.is_null().to_numpy()).tobytes())
-        if values.dtype == pl.List:
-            digest.update(values.list.len().fill_null(0).cast(pl.Int64).to_numpy().tobytes())
-            add(values.filter(values.list.len() > 0).explode())
-        elif values.dtype in (pl.String, pl.Enum):
-            texts = [(text or "").encode() for text in values.cast(pl.String)]
-            digest.update(np.array([len(text) for text in texts], dtype="<i8").tobytes() + b"".join(texts))
-        else:
-            numbers = [number or 0 for number in values]
-            digest.update(np.array(numbers, dtype="<f8" if values.dtype.is_float() else "<i8").tobytes())
-
-    for table, frame in sorted(tables.items()):
-        for column in frame:
-            digest.update(f"{table}.{column.name} {frame.height}\n".encode())
-            add(column)
-    return digest.hexdigest()
-
-
-@settings(deadline=None, max_examples=100)
-@given(ROWS.map(lambda rows: rows * 7), st.sampled_from([8, 16, 2**20]))
-def test_the_hash_in_blocks_is_that_of_whole_columns(rows: list[tuple], at_once: int) -> None:
-    schema = {"text": pl.String, "list": pl.List(pl.String), "number": pl.Int32}
-    table = pl.DataFrame(rows, schema=schema, orient="row")
-    splits = pl.Series(["train", None, "test"] * table.height, dtype=pl.Enum(["train", "test"])).head(table.height)
-    table = table.with_columns(pl.col("number").cast(pl.Float32).sqrt().alias("root"), splits.alias("split"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hashing, "_ROWS", at_once)
-        assert content_hash({"b": table, "a": table.head(9)}) == hash_at_once({"b": table, "a": table.head(9)})
 
 
 @st.composite
@@ -347,7 +288,7 @@ def test_sequences_and_splits_as_by_a_plain_loop(case: tuple[list[tuple], list[s
         )
         pl.DataFrame({"item": items}).write_csv(folder / "items.csv")
         given = {"interactions": folder / "buys.parquet"} | ({"items": folder / "items.csv"} if catalogue else {})
-        made = prepare(folder / "out", **given, k_core=1 if core else None)
+        made = prepare(folder / "out", **given, k_core=1 if core else None, ties="file")
         numbers, table, users = made.items["item"].to_list(), made.interactions, made.users["user"].to_list()
     taken = {item for _, item, *_ in rows}
     assert numbers == sorted(items if catalogue and not core else taken, key=str.encode)
@@ -360,66 +301,6 @@ def test_sequences_and_splits_as_by_a_plain_loop(case: tuple[list[tuple], list[s
             expected.append((number, numbers.index(item), place, time, None, part))
     assert table.rows() == expected
     assert made.manifest.counts["repeats"] == len(rows) - len({row[:2] for row in rows})
-
-
-@pytest.mark.parametrize("options", [{}, {"candidates_by": "popularity", "candidate_lists": 3}, {"k_core": 2}])
-def test_the_size_of_blocks_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
-) -> None:
-    rng = np.random.default_rng(0)
-    rows = [f"u{u},i{i},{t}" for u in range(90) for i, t in zip(*rng.integers(70, size=(2, 3 + u % 9)), strict=True)]
-    rng.shuffle(rows)
-    given = files(tmp_path, interactions="\n".join(["user,item,ts", *rows]), reviews=REVIEWS.replace("u1,i", "u80,i"))
-    usual = prepare(tmp_path / "usual", **given, **options)
-    for name, value in (
-        ("candidates._CELLS", 40),
-        ("candidates._ROWS", 9),
-        ("hashing._ROWS", 8),
-        ("ragged._AT_ONCE", 4),
-    ):
-        monkeypatch.setattr(f"vip5.data.{name}", value)
-    small = prepare(tmp_path / "small", **given, **options)
-    for table in ("users", "items", "interactions", "reviews", "candidates"):
-        one, other = (pl.read_parquet(made.path / f"{table}.parquet") for made in (usual, small))
-        assert one.equals(other) and one.schema == other.schema
-    same = {"hash", "candidates_hash", "counts"}
-    assert small.manifest.model_dump(include=same) == usual.manifest.model_dump(include=same)
-
-
-@pytest.mark.parametrize("at", ["draw_negatives", "store_lists", "add_tables", "repeats"])
-def test_what_fails_on_the_way_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
-    given = files(tmp_path, interactions=BUYS, items=ITEMS)
-    made = prepare(tmp_path / "out", **given)
-    module = importlib.import_module("vip5.data.prepare")
-    real, calls = getattr(module, at), []
-
-    def failing(*args: object) -> object:
-        calls.append(len(list((tmp_path / ".out.partial").iterdir())))
-        if at != "draw_negatives" or len(calls) == 2:  # of the second list, when the first has been written
-            raise OSError(28, "No space left on device")
-        return real(*args)
-
-    monkeypatch.setattr(module, at, failing)
-    with pytest.raises(UserError, match=r"cannot write .*out \(No space left on device\): "):
-        prepare(tmp_path / "out", **given, seed=1, candidate_lists=2, overwrite=True)
-    assert calls and calls[-1] >= 4  # tables had been written
-    assert Dataset(tmp_path / "out").manifest == made.manifest
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["interactions.csv", "items.csv", "out"]
-
-
-def test_who_waits_is_shown_the_stage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    given = files(tmp_path, interactions=BUYS)
-    prepare(tmp_path / "file", **given, progress=True)
-    assert capsys.readouterr() == ("", "")  # no terminal
-    monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for one
-    prepare(tmp_path / "silent", **given)
-    assert capsys.readouterr() == ("", "")
-    prepare(tmp_path / "shown", **given, progress=True)
-    out, err = capsys.readouterr()
-    stages = ["reading interactions.csv", "checking interactions", "sorting interactions", "writing interactions"]
-    assert not out and all(name in err for name in [*stages, "drawing candidates", "hashing"])
 
 
 def test_amazon(tmp_path: Path) -> None:
@@ -443,7 +324,7 @@ def test_amazon(tmp_path: Path) -> None:
         Image.new("RGB", (9, 9)).save(tmp_path / "images" / name)
     (tmp_path / "e.csv").write_text("user,item,feature,explanation\nA1,B1,use,it is of use\n")
     given = {"reviews": tmp_path / "r.json.gz", "meta": tmp_path / "m.json.gz", "images": tmp_path / "images"}
-    dataset = prepare_amazon(tmp_path / "out", **given)
+    dataset = prepare_amazon(tmp_path / "out", **given, ties="file")
     assert dataset.users.rows() == [("A1", "a1"), ("A2", "a2")]
     assert dataset.items.select("item", "title", "categories", "image").rows() == [
         ("B1", None, [], "B1.jpg"),
@@ -457,69 +338,3 @@ def test_amazon(tmp_path: Path) -> None:
         (0, 0, "use", "it is of use", "test")
     ]
     assert set(told.manifest.inputs) == {"reviews", "items", "explanations", "images"}
-
-
-def test_beauty_is_the_papers(shared: Path, tmp_path: Path) -> None:
-    source = shared / "data" / "amazon2014" / "beauty"
-    given = {name: source / f"{name}.parquet" for name in ("interactions", "items")}
-    dataset = prepare(tmp_path / "beauty", **given)
-    counts = dataset.manifest.counts
-    assert (
-        dataset.hash == "b0598d0cc8304663e4cf7f922c086a82bd50beea2456a1623f86e6e77002272a"
-    )  # of all published results
-    assert (counts["users"], counts["items"], counts["interactions"]) == (22_363, 12_101, 198_502)
-    raw = pl.read_parquet(given["interactions"]).sort("user", "position", maintain_order=True)
-    last = raw.group_by("user").agg(pl.col("item").last()).sort("user")
-    assert dataset.users["user"].equals(last["user"])
-    assert dataset.items["item"].gather(dataset.targets("test")).equals(last["item"], null_equal=False)
-    assert dataset.items["item"].gather(dataset.sequences.values).to_list() == raw["item"].to_list()
-    assert sorted(dataset.items["paper_id"]) == list(range(1, 12_102))
-    assert dataset.candidates.shape == (1, 22_363, 99)
-    own = {(user, item) for user, item in dataset.interactions.select("user", "item").iter_rows()}
-    drawn = zip(np.repeat(np.arange(22_363), 99).tolist(), dataset.candidates.ravel().tolist(), strict=True)
-    assert own.isdisjoint(drawn)
-
-
-def test_musical_instruments_as_released(shared: Path, tmp_path: Path) -> None:
-    source = shared / "data" / "amazon2014" / "musical_instruments"
-    given = {"reviews": source / "reviews_Musical_Instruments_5.json.gz"}
-    dataset = prepare_amazon(tmp_path / "one", **given)
-    counts = dataset.manifest.counts
-    assert (counts["users"], counts["items"], counts["reviews"]) == (1_429, 900, 10_261)
-    assert counts["explanations"] > 10_000
-    held_out = dataset.reviews.filter(pl.col("split") != "train").select("user", "split").unique().height
-    assert held_out == 2 * 1_429
-    paper = prepare_amazon(
-        tmp_path / "two", **given, explanations=source / "explanations.parquet", review_split="random"
-    )
-    told = paper.reviews.drop_nulls("explanation")
-    sizes = dict(told["split"].value_counts().iter_rows())
-    assert sizes["validation"] == sizes["test"] == round(told.height / 10)
-    assert told["feature"].null_count() == 0
-
-
-def test_the_five_core_of_hm(shared: Path, tmp_path: Path) -> None:
-    source = shared / "data" / "hm"
-    given = {name: source / f"{name}.parquet" for name in ("interactions", "items")}
-    dataset = prepare(tmp_path / "hm", **given, images=source / "images", k_core=5)
-    counts = dataset.manifest.counts
-    assert (counts["users"], counts["items"], counts["interactions"]) == (609, 1_098, 10_598)
-    assert counts["photos"] == sum(dataset.photo_path(item) is not None for item in range(dataset.n_items)) > 1_090
-
-
-def test_ml_1m_keeps_the_files_order_of_equal_times(shared: Path, tmp_path: Path) -> None:
-    source = shared / "data" / "ml-1m" / "interactions.parquet"
-    dataset = prepare(tmp_path / "ml", interactions=source)
-    raw = pl.read_parquet(source)
-    user = raw.filter(pl.col("user") == "1")
-    expected = [item for _, _, item in sorted(zip(user["timestamp"], range(user.height), user["item"], strict=True))]
-    assert dataset.items["item"].gather(dataset.sequences[dataset.user_index("1")]).to_list() == expected
-    assert user["timestamp"].n_unique() < user.height
-
-
-def test_a_dataset_opens_as_prepared(tmp_path: Path) -> None:
-    made = prepare(tmp_path / "out", **files(tmp_path, interactions=BUYS))
-    opened = Dataset(tmp_path / "out")
-    tables = ("users", "items", "interactions", "reviews", "candidates")
-    read = {name: pl.read_parquet(tmp_path / "out" / f"{name}.parquet") for name in tables}
-    assert opened.manifest == made.manifest and opened.hash == content_hash(read)

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from vip5.data.reviews import first_sentence, with_explanations
-from vip5.data.tables import Table
+from vip5.data.table import Table
 from vip5.errors import UserError
 
 

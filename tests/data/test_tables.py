@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from vip5.data.schema import parse_mapping
-from vip5.data.tables import Table, read_table
+from vip5.data.table import Table
+from vip5.data.tables import read_table
 from vip5.errors import UserError
 
 
@@ -80,10 +81,9 @@ def test_parquet_ids_are_strings_as_written(tmp_path: Path) -> None:
         (["1", "20"], [1, 20]),
         (["1.5", "2"], [1.5, 2.0]),
         (["1e3", "2"], [1000, 2]),
-        (["1234567890123456789", "1234567890123456790"], [1234567890123456789, 1234567890123456790]),
         (["1970-01-02", "1970-01-01 00:01"], [86400, 60]),
         (["1970-01-01T00:00:02Z", "1970-01-01 01:00:03.5+01:00"], [2, 3.5]),
-        (["1970-01-01T00:00:02 UTC", "7"], [2, 7]),
+        (["1970-01-01T00:00:02 UTC", "1970-01-01 00:00:07"], [2, 7]),
         ([date(1970, 1, 2), date(1970, 1, 3)], [86400, 172800]),
         ([datetime(1970, 1, 1, 0, 0, 1), datetime(1970, 1, 1, 0, 0, 2)], [1, 2]),
     ],

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from vip5.cli.bench_options import Out, Quick, Threads, show
-from vip5.cli.data_prepare import KCore
 from vip5.cli.options import Json
 
 
@@ -17,7 +16,9 @@ def prepare(
     interactions: Annotated[int, typer.Option(min=1, help="Rows of the generated table.")] = 5_000_000,
     users: Annotated[int | None, typer.Option(min=1, help="One for 12.5 interactions when not given.")] = None,
     items: Annotated[int | None, typer.Option(min=1, help="One for 50 interactions when not given.")] = None,
-    k_core: KCore = None,
+    k_core: Annotated[
+        int | None, typer.Option(min=1, help="Keep users and items with at least this many interactions.")
+    ] = None,
     threads: Threads = None,
     quick: Quick = False,
     out: Out = None,

@@ -5,27 +5,13 @@ from typing import Annotated
 
 import typer
 
-from vip5.cli.data_prepare import (
-    CandidateLists,
-    Candidates,
-    CandidatesByOption,
-    Explanations,
-    Holdout,
-    Images,
-    KCore,
-    Name,
-    Out,
-    Overwrite,
-    ReviewSplitOption,
-    SplitOption,
-    report,
-    show,
-)
-from vip5.cli.options import Json, Seed
+from vip5.cli.data_prepare import Explanations, Out, report, show
+from vip5.cli.options import Json, flat
+from vip5.data.options import DatasetOptions
 
 
 def register(app: typer.Typer) -> None:
-    app.command("amazon")(amazon)
+    app.command("amazon")(flat(amazon))
 
 
 def amazon(
@@ -33,17 +19,8 @@ def amazon(
     reviews: Annotated[Path, typer.Option(help="reviews_X_5.json.gz (one JSON object a line).")],
     meta: Annotated[Path | None, typer.Option(help="meta_X.json.gz (one Python literal a line).")] = None,
     explanations: Explanations = None,
-    images: Images = None,
-    k_core: KCore = None,
-    split: SplitOption = "leave-one-out",
-    holdout: Holdout = None,
-    review_split: ReviewSplitOption = "by-time",
-    candidates: Candidates = 99,
-    candidates_by: CandidatesByOption = "uniform",
-    candidate_lists: CandidateLists = 1,
-    name: Name = None,
-    overwrite: Overwrite = False,
-    seed: Seed = 0,
+    *,
+    options: DatasetOptions,
     json: Json = False,
 ) -> None:
     """Make a dataset folder from the 2014 Amazon release as published; each review is an interaction.
@@ -59,18 +36,8 @@ def amazon(
         reviews=reviews,
         meta=meta,
         explanations=explanations,
-        images=images,
-        k_core=k_core,
-        split=split,
-        holdout=holdout,
-        review_split=review_split,
-        candidates=candidates,
-        candidates_by=candidates_by,
-        candidate_lists=candidate_lists,
-        seed=seed,
-        name=name,
-        overwrite=overwrite,
         progress=not json,
         report=report,
+        **dict(options),
     )
     show(dataset, json)

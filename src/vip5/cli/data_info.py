@@ -18,6 +18,7 @@ def info(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")], json:
     Example: vip5 data info data/beauty
     """
     from vip5.data import Dataset
+    from vip5.data.said import repeats_words
     from vip5.data.statistics import describe
 
     opened = Dataset(dataset)
@@ -36,6 +37,8 @@ def info(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")], json:
     points = f": validation from {times[0]}, test from {times[1]}" if times else ""
     rows.append(["split", manifest.split + points])
     rows += [[f"users with a {split} item", f"{count:,}"] for split, count in facts["tested"].items()]
+    rows.append(["order", facts["order_note"]])
+    rows.append(["repeats", repeats_words(manifest) + (": people buy again" if facts["buys_again"] else "")])
     rows += [[f"reviews for {split}", f"{count:,}"] for split, count in facts["review_splits"].items()]
     rows.append(["split of the reviews", manifest.review_split])
     rows.append(["features", ", ".join(facts["features"]) or "none: make some with `vip5 data encode`"])

@@ -1,13 +1,21 @@
 """Options that mean the same in every command, and how a command prints its result."""
 
+import functools
+import inspect
 import json
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
+import annotated_types
 import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from vip5.data.keywords import checked, default_of
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random in this command.")]
@@ -17,6 +25,52 @@ Device = Annotated[
 Int8 = Annotated[
     bool, typer.Option("--int8", help="Compute in 8-bit integers on a CPU: faster, scores a little coarser.")
 ]
+
+
+def flat(command: Callable[..., None], **spelled: str) -> Callable[..., None]:
+    """The command as Typer takes it: a parameter that is a pydantic model becomes an option for each of its fields.
+
+    Types, choices, limits, defaults and help are those of the fields. A field that is True, or None and a bool, has a
+    `--no-…` too; `spelled` names a field's option in another way, as allow_again="--again/--no-again". The command gets
+    the model, checked; what does not fit is a UserError.
+    """
+    own = inspect.signature(command, eval_str=True)
+    models = {name: p.annotation for name, p in own.parameters.items() if _is_model(p.annotation)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in own.parameters.items():
+        if name in models:
+            fields = models[name].model_fields.items()
+            parameters += [_option(field, info, spelled.get(field)) for field, info in fields]
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @functools.wraps(command)
+    def filled(**given: Any) -> None:
+        for name, model in models.items():
+            given[name] = checked(model, {field: given.pop(field) for field in model.model_fields})
+        command(**given)
+
+    filled.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    filled.__annotations__ = {p.name: p.annotation for p in parameters}
+    return filled
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _option(name: str, field: FieldInfo, spelled: str | None) -> inspect.Parameter:
+    """A field as a parameter of Typer's."""
+    limits: dict[str, Any] = {}
+    for limit in field.metadata:
+        limits |= {"min": limit.ge} if isinstance(limit, annotated_types.Ge) else {}
+        limits |= {"max": limit.le} if isinstance(limit, annotated_types.Le) else {}
+    flag = f"--{name.replace('_', '-')}"
+    if spelled is None and field.annotation is bool and field.default is False:
+        spelled = flag  # without --no-…, which would say nothing
+    option = typer.Option(*([spelled] if spelled else []), help=field.description, **limits)
+    kind, default = inspect.Parameter.KEYWORD_ONLY, default_of(field)
+    return inspect.Parameter(name, kind, default=default, annotation=Annotated[field.annotation, option])
 
 
 def print_json(value: Any) -> None:

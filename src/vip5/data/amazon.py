@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from vip5.data.tables import Table, read_bytes, typed
+from vip5.data.csv_file import read_bytes
+from vip5.data.table import Table
+from vip5.data.tables import typed
 from vip5.errors import UserError
 
 _REVIEW = {
@@ -52,7 +54,7 @@ def read_reviews(path: str | Path) -> Table:
         frame = pl.DataFrame(rows, schema={"row": pl.UInt32(), **dict.fromkeys(_REVIEW, pl.String())})
     frame = frame.rename(_REVIEW)
     texts = [pl.col(name).map_batches(_unescape, pl.String) for name in ("headline", "text", "user_name")]
-    return typed(Table(frame.with_columns(texts), path, tuple(_REVIEW), "line"), "reviews")
+    return typed(Table(frame.with_columns(texts), path, tuple(_REVIEW), "line"), "reviews")[0]
 
 
 def read_meta(path: str | Path, items: Collection[str]) -> Table:
@@ -77,7 +79,7 @@ def read_meta(path: str | Path, items: Collection[str]) -> Table:
         raise UserError(f"{path} describes none of the {len(items)} reviewed items: give the file of the same category")
     schema = {name: pl.String() for name in ("item", "title", "brand", "description", "image")}
     frame = pl.DataFrame(list(rows.values()), schema={"row": pl.UInt32(), **schema, "categories": pl.List(pl.String())})
-    return typed(Table(frame, path, ("asin", *_META), "line"), "items")
+    return typed(Table(frame, path, ("asin", *_META), "line"), "items")[0]
 
 
 def literal(line: str) -> Any:

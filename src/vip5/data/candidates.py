@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from vip5.data.hashing import add_numbers
 from vip5.data.ragged import Ragged
+from vip5.data.schema import NEGATIVES
 
-NEGATIVES = 99
 _PATIENCE = 64  # draws an item there is to draw, until what a row still lacks is drawn by keys
 _CELLS = 2**18  # draws or keys at once: what the cache of a core holds
 _TABLE = 2**26  # weights together, up to which an item is looked up and not searched for

@@ -11,6 +11,7 @@ import polars as pl
 from vip5.data.candidates import hash_of_lists
 from vip5.data.photos import inside
 from vip5.data.ragged import Ragged
+from vip5.data.said import buys_again, order_words
 from vip5.data.schema import TEST, TRAIN, VALIDATION, Manifest
 from vip5.errors import UserError
 
@@ -114,8 +115,29 @@ class Dataset:
         return result
 
     def tested(self, split: Literal["validation", "test"]) -> np.ndarray:
-        """int64 [m]: the users who have a target in `split`, in order; of a leave-one-out split all of them."""
+        """int64 [m]: the users who have a target in `split`, in order; of leave-one-out all but dropped ties."""
         return np.flatnonzero(self.targets(split) >= 0)
+
+    @cached_property
+    def tied_share(self) -> float | None:
+        """Of the test targets, those at the same time (or position) as the purchase before.
+
+        None where the order is the file's, or the folder is of a version that did not count.
+        """
+        if self.manifest.order in (None, "file"):
+            return None
+        tied = 0 if self.manifest.ties == "drop" else self.manifest.counts["tied_tests"]
+        return tied / max(len(self.tested("test")), 1)
+
+    @cached_property
+    def order_note(self) -> str:
+        """One plain sentence on where the order within a user comes from and what was done with equal times."""
+        return order_words(self.manifest, len(self.tested("test")))
+
+    @property
+    def buys_again(self) -> bool:
+        """Whether people often buy what they had before, as the training part alone has it."""
+        return buys_again(self.manifest)
 
     def photo_path(self, item: int) -> Path | None:
         """The file of the item's photo, or None. Never a file outside the folder of photos."""

@@ -7,12 +7,13 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from vip5.data.options import Options
+from vip5.data.options import Job
+from vip5.data.order import Ordered
 from vip5.data.photos import Photos, find_photos
 from vip5.data.reviews import with_explanations
 from vip5.data.schema import COLUMNS
 from vip5.data.splits import MIN_INTERACTIONS, SPLIT, Times, split_reviews
-from vip5.data.tables import Table
+from vip5.data.table import Table
 from vip5.errors import UserError
 
 MAX_FAULTS = 20  # photos named one by one
@@ -45,11 +46,27 @@ REVIEW_COLUMNS: dict[str, pl.DataType] = {
 }
 
 
-def reviews_as_interactions(reviews: Table) -> Table:
+def reviews_as_interactions(reviews: Table, job: Job) -> Table:
     """Each review as an interaction, once by user, item and timestamp."""
     keys = [name for name in ("user", "item", "timestamp") if name in reviews.frame.columns]
     columns = [name for name in (*INTERACTION_COLUMNS, "row") if name in reviews.frame.columns]
-    return replace(reviews, frame=reviews.frame.select(columns).unique(keys, keep="first", maintain_order=True))
+    frame = reviews.frame.select(columns).unique(keys, keep="first", maintain_order=True)
+    if more := reviews.frame.height - frame.height:
+        alike = " and ".join(", ".join(keys).rsplit(", ", 1))
+        job.report(
+            f"{more} reviews have the {alike} of another one and are no interaction of their own ({reviews.file})"
+        )
+    return replace(reviews, frame=frame)
+
+
+def refuse_two_clocks(tables: Mapping[str, Table]) -> None:
+    """UserError where the times of interactions and reviews cannot be compared, which splits reviews by time."""
+    timed = [tables[kind] for kind in ("interactions", "reviews") if kind in tables and tables[kind].clock]
+    if len({table.clock for table in timed}) == 2:
+        kinds = {"numbers": "plain numbers", "time": "real times"}
+        what = " and ".join(f"{kinds[table.clock or 'time']} in {table.file}" for table in timed)
+        remedy = "write them alike, or give --review-split by-pair"
+        raise UserError(f"timestamps are {what}, so reviews cannot be split by time: {remedy}")
 
 
 @dataclass(frozen=True)
@@ -90,9 +107,9 @@ class Numbered:
         return frame.with_columns(self.users.gather(frame["user"]), self.items.gather(frame["item"]))
 
 
-def checked_interactions(source: Table, items: Table | None, options: Options) -> Numbered:
+def checked_interactions(source: Table, items: Table | None, job: Job) -> Numbered:
     """The interactions that stay. The frame of `source` is used up."""
-    if options.split == "time" and "timestamp" not in source.frame.columns:
+    if job.options.split == "time" and "timestamp" not in source.frame.columns:
         remedy = "name their column with --map THEIRS=timestamp, or leave out --split time"
         raise UserError(f"no timestamps to split by ({source.file}): {remedy}")
     for name in {"timestamp", "position"} & set(source.frame.columns):
@@ -108,14 +125,17 @@ def checked_interactions(source: Table, items: Table | None, options: Options) -
         unknown = ~rows.items.is_in(items.frame["item"].implode()).to_numpy()
         remedy = f"add it to {items.file}, or remove the interaction"
         refuse(rows.frame.filter(unknown[rows.frame["item"].to_numpy()]), "unknown item {item!r}", remedy)
-    if options.k_core is not None:
-        frame = k_core_of(rows.frame, options.k_core)
+    if job.options.k_core is not None:
+        frame = k_core_of(rows.frame, job.options.k_core)
         if not frame.height:
             raise UserError(
-                f"nothing is left of the {options.k_core}-core ({source.file}): give a smaller --k-core or more data"
+                f"nothing is left of the {job.options.k_core}-core ({source.file}): "
+                "give a smaller --k-core or more data"
             )
+        if left := rows.frame.height - frame.height:
+            job.report(f"{left} interactions are not in the {job.options.k_core}-core and left out ({source.file})")
         rows = rows.only(frame)
-    if options.split == "leave-one-out":
+    if job.options.split == "leave-one-out":
         users = rows.frame["user"].to_numpy()
         counts = np.bincount(users)
         few = rows.frame.filter(counts[users] < MIN_INTERACTIONS).unique("user", keep="first", maintain_order=True)
@@ -159,34 +179,31 @@ def users_of(interactions: Numbered, reviews: Table | None) -> pl.DataFrame:
     return users.join(names, on="user", how="left", maintain_order="left").rename({"user_name": "name"})
 
 
-def items_of(interactions: Numbered, items: Table | None, options: Options) -> tuple[pl.DataFrame, Photos | None]:
+def items_of(interactions: Numbered, items: Table | None, job: Job) -> tuple[pl.DataFrame, Photos | None]:
     """Items by raw id: the whole table, or with k-core what of it is left; and their photos."""
     used = interactions.items.to_frame()
     if items is None:
         frame = used
     else:
-        frame = items.frame if options.k_core is None else items.frame.join(used, on="item", how="semi")
+        frame = items.frame if job.options.k_core is None else items.frame.join(used, on="item", how="semi")
     frame = _complete(frame.sort("item"), ITEM_COLUMNS).with_columns(pl.col("categories").fill_null([]))
-    if options.images is None:
+    if job.options.images is None:
         return frame.with_columns(image=pl.lit(None, pl.String)), None
-    photos = find_photos(options.images, frame["item"].to_list(), frame["image"].to_list(), options.progress)
+    photos = find_photos(job.options.images, frame["item"].to_list(), frame["image"].to_list(), job.progress)
     for fault in photos.faults[:MAX_FAULTS]:
-        options.report(fault)
+        job.report(fault)
     if len(photos.faults) > MAX_FAULTS:
-        options.report(f"{len(photos.faults) - MAX_FAULTS} more photos are broken or escape the folder")
+        job.report(f"{len(photos.faults) - MAX_FAULTS} more photos are broken or escape the folder")
     return frame.with_columns(pl.Series("image", photos.images, dtype=pl.String)), photos
 
 
-def in_order(interactions: Numbered, items: pl.DataFrame) -> pl.DataFrame:
-    """The interactions by row of users and items, a user's oldest first: by timestamp, position, place in the file."""
+def in_order(interactions: Numbered, items: pl.DataFrame) -> Ordered:
+    """The interactions by row of users and items, a user's oldest first."""
     index = items.select("item", pl.int_range(pl.len(), dtype=pl.Int32).alias("index"))
     rows = interactions.items.to_frame().join(index, on="item", how="left", maintain_order="left")["index"]
     frame = interactions.frame.drop("row", "user_name", strict=False)
-    frame = frame.with_columns(rows.gather(frame["item"]).alias("item"))
-    for name in ("position", "timestamp", "user"):  # each sort is stable, so the last counts most
-        if name in frame.columns and not frame[name].is_sorted():
-            frame = frame.sort(name, maintain_order=True)
-    return _complete(frame.drop("position", strict=False), PAIR_COLUMNS)
+    ordered = Ordered.of(frame.with_columns(rows.gather(frame["item"]).alias("item")))
+    return replace(ordered, frame=_complete(ordered.frame.drop("position", strict=False), PAIR_COLUMNS))
 
 
 def indexed(frame: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
@@ -202,7 +219,7 @@ def split_and_explained(
     users: pl.DataFrame,
     items: pl.DataFrame,
     interactions: pl.DataFrame,
-    options: Options,
+    job: Job,
     times: Times | None,
 ) -> pl.DataFrame:
     """Reviews of users and items that are in the dataset, by user, with explanation and split; the rest is reported."""
@@ -212,5 +229,7 @@ def split_and_explained(
     whole = _complete(with_explanations(table, tables.get("explanations")), REVIEW_COLUMNS).drop("split")
     reviews = indexed(whole, users, items).sort("user", maintain_order=True)
     if lost := whole.height - reviews.height:
-        options.report(f"{lost} reviews left out, their user or item is not in the dataset ({table.file})")
-    return split_reviews(reviews, interactions, options.review_split, options.seed, times).select(*REVIEW_COLUMNS)
+        job.report(f"{lost} reviews left out, their user or item is not in the dataset ({table.file})")
+    return split_reviews(reviews, interactions, job.options.review_split, job.options.seed, times).select(
+        *REVIEW_COLUMNS
+    )

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from vip5.data.tables import Table
+from vip5.data.table import Table
 from vip5.errors import UserError
 
 MAX_WORDS, MIN_WORDS = 64, 3

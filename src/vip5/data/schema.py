@@ -13,6 +13,11 @@ Protocol = Literal["clean", "paper"]
 SplitKind = Literal["leave-one-out", "time"]  # of the interactions
 ReviewSplit = Literal["by-time", "by-pair", "random"]
 CandidatesBy = Literal["uniform", "popularity"]
+Order = Literal["time", "position", "file"]  # what the order within a user was taken from
+Ties = Literal["shuffle", "file", "drop"]
+HOLDOUT = 0.1  # share of a split by time
+NEGATIVES = 99  # in a list of candidates
+REPEATS_COMMON = 0.05  # share of the training purchases from which on people are said to buy again
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 MANIFEST = "manifest.json"
 
@@ -29,16 +34,19 @@ _ITEM = (
     "book_id",
     "business_id",
 )
-_TIME = ("ts", "time", "unix_review_time", "t_dat", "datetime", "date", "unixtime", "event_time")
+_TIME = ("ts", "unix_review_time", "t_dat", "datetime", "unixtime", "event_time")
 _RATING = ("overall", "stars", "star", "star_rating", "score", "review_score")
 _NAME = ("reviewer_name", "customer_name", "username", "profile_name")
 
+# date and time, where both are there, are joined to a timestamp; one of them alone is the timestamp.
 # table -> our column -> the names it also goes by, the likeliest first. Compared without case, "_", "-" and spaces.
 COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
     "interactions": {
         "user": _USER,
         "item": _ITEM,
         "timestamp": _TIME,
+        "date": (),
+        "time": (),
         "position": ("pos", "order"),
         "rating": _RATING,
         "user_name": _NAME,
@@ -61,6 +69,8 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
         "feature": ("feature_word", "aspect"),
         "explanation": ("explanation_sentence",),
         "timestamp": _TIME,
+        "date": (),
+        "time": (),
         "user_name": _NAME,
     },
     "explanations": {
@@ -103,13 +113,18 @@ class Manifest(BaseModel):
     k_core: int | None = None
     split: SplitKind = "leave-one-out"
     holdout: float | None = None  # share of the interactions that is for the test, where the split is by time
-    split_times: tuple[int | float, int | float] | None = None  # where validation and test begin, in the data's unit
+    split_times: tuple[int | float, int | float] | None = (
+        None  # where validation and test begin, in seconds or as in the data
+    )
     review_split: ReviewSplit = Field(
         default_factory=lambda data: "random" if data["protocol"] == "paper" else "by-time"
     )
     candidates_by: CandidatesBy = "uniform"
     candidate_lists: int = 1
     candidates_hash: str | None = None
+    order: Order | None = None
+    ties: Ties | None = None  # what was done with them
+    repeats_share: float | None = None  # of the training part after each user's first: items that they had before
     seed: int
     counts: dict[str, int]
     inputs: dict[str, Input]
@@ -154,6 +169,7 @@ def parse_mapping(pairs: Iterable[str]) -> dict[str, str]:
 def match_columns(kind: str, names: Iterable[str], mapping: Mapping[str, str], file: Path) -> dict[str, int]:
     """Which column of a file is which of ours: our name → its place. A mapped column counts as nothing else.
 
+    A column of dates or of times alone is the timestamp, and neither counts where there is one.
     Raises: UserError when a required column is not there.
     """
     names = list(names)
@@ -163,6 +179,10 @@ def match_columns(kind: str, names: Iterable[str], mapping: Mapping[str, str], f
         if ours not in found:
             hits = [free.pop(key) for alias in (ours, *aliases) if (key := _fold(alias)) in free]
             found |= {ours: hits[0]} if hits else {}
+    if "timestamp" in found:
+        found = {ours: i for ours, i in found.items() if ours not in ("date", "time")}
+    elif len(parts := {"date", "time"} & found.keys()) == 1:
+        found["timestamp"] = found.pop(parts.pop())
     for ours in REQUIRED[kind]:
         if ours not in found:
             raise UserError(
@@ -170,6 +190,12 @@ def match_columns(kind: str, names: Iterable[str], mapping: Mapping[str, str], f
                 f"name the right one with --map THEIRS={ours}"
             )
     return found
+
+
+def time_columns(names: Iterable[str]) -> list[str]:
+    """Those of a file's columns that may be its timestamp, by their names."""
+    known = {_fold(name) for name in ("timestamp", *_TIME, "date", "time")}
+    return [name for name in names if _fold(name) in known]
 
 
 def _fold(name: str) -> str:

@@ -8,16 +8,18 @@ from vip5.errors import UserError
 
 SPLIT = pl.Enum([TRAIN, VALIDATION, TEST])
 MIN_INTERACTIONS = 3  # of a user in leave-one-out: one to train on, one to validate, one to test
-HOLDOUT = 0.1
-Times = tuple[int | float, int | float]  # where validation and where the test begins, in the data's unit
+Times = tuple[int | float, int | float]  # where validation and where the test begins, in the unit of the timestamps
 
 
-def split_interactions(interactions: pl.DataFrame, times: Times | None = None) -> pl.DataFrame:
+def split_interactions(
+    interactions: pl.DataFrame, times: Times | None = None, equal: np.ndarray | None = None
+) -> pl.DataFrame:
     """Add `position` (0 is a user's oldest) and `split`. Rows must be sorted by user and time.
 
     With `times`, what lies before the first is for training, what lies before the second for validation, and the rest
     for the test, whoever the user is. Without, leave-one-out: the last of each user is for the test, the last but one
-    for validation.
+    for validation. With `equal` (bool [n], rows that tie with the row before), who has a last row that ties is not
+    tested: all of theirs is for training; and the last but one is for training where it ties.
     """
     users = interactions["user"].to_numpy()
     starts = np.flatnonzero(np.diff(users, prepend=users[0] - 1))
@@ -26,8 +28,12 @@ def split_interactions(interactions: pl.DataFrame, times: Times | None = None) -
     placed = interactions.with_columns(pl.Series("position", position))
     if times is not None:
         return placed.with_columns(_at(pl.col("timestamp"), *times).alias("split"))
-    from_end = pl.Series(position - np.repeat(lengths, lengths))
-    return placed.with_columns(_at(pl.lit(from_end), -2, -1).alias("split"))
+    from_end = position - np.repeat(lengths, lengths)
+    if equal is not None:
+        last = starts + lengths - 1
+        from_end[last[equal[last]]] = -3
+        from_end[last[equal[last] | equal[last - 1]] - 1] = -3
+    return placed.with_columns(_at(pl.lit(pl.Series(from_end)), -2, -1).alias("split"))
 
 
 def split_times(timestamps: pl.Series, holdout: float, file: object) -> Times:

@@ -8,8 +8,8 @@ from vip5.data.dataset import Dataset
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """Sparsity (share of user-item pairs without interaction), lengths, users tested, review splits, candidates' hash
-    and features."""
+    """Sparsity (share of user-item pairs without interaction), lengths, users tested, ties, repeats, review splits,
+    candidates' hash and features."""
     pairs = dataset.manifest.counts["interactions"] - dataset.manifest.counts["repeats"]
     splits = dataset.reviews["split"].value_counts().sort("split")
     return {
@@ -17,6 +17,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "user_lengths": _summary(dataset.sequences.lengths),
         "item_lengths": _summary(np.bincount(dataset.sequences.values, minlength=dataset.n_items)),
         "tested": {split: len(dataset.tested(split)) for split in ("validation", "test")},
+        "tied_share": dataset.tied_share,
+        "order_note": dataset.order_note,
+        "buys_again": dataset.buys_again,
         "review_splits": dict(splits.iter_rows()),
         "candidates_hash": dataset.candidates_hash,
         "features": sorted(store.parent.name for store in dataset.path.glob("modalities/[!.]*/store.json")),
