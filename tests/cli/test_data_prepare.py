@@ -81,6 +81,52 @@ def test_splits_and_candidates_as_typed(
     assert vip5(monkeypatch, *PREPARE, "--overwrite", "--protocol", "paper") == 2  # --review-split random
 
 
+def test_a_table_from_a_german_spreadsheet_as_typed(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Semicolons, decimal commas, dots in dates, cp1252; and all of a user's last purchases on one day."""
+    days = list(zip("vwxyz", (1, 2, 2, 3, 3), strict=True))
+    rows = [f"{user};{item};{day}.02.2014;4,5" for user in "äöü" for item, day in days]
+    Path("kauf.csv").write_bytes("\n".join(["Kunde;Artikel;Datum;Rating", *rows]).encode("cp1252"))
+    words = ["data", "prepare", "out", "--interactions", "kauf.csv", "--overwrite", "--json"]
+    for column in ("Kunde=user", "Artikel=item", "Datum=timestamp"):
+        words += ["--map", column]
+    written = ["--date-format", "%d.%m.%Y", "--decimal", ",", "--encoding", "cp1252"]
+    assert vip5(monkeypatch, *words) == 2
+    assert capsys.readouterr().err.startswith("error: not UTF-8 (kauf.csv, row 2, byte 27): save it as UTF-8, or name")
+    assert vip5(monkeypatch, *words, *written) == 0
+    out, err = capsys.readouterr()
+    manifest = json.loads(out)
+    assert (manifest["order"], manifest["ties"], manifest["repeats_share"]) == ("time", "shuffle", 0)
+    assert manifest["counts"]["tied"] == 12 and manifest["counts"]["tied_tests"] == 3
+    assert err == (
+        "note: 12 interactions tie with another one of the same user, 3 test items with the one before: "
+        "their order was drawn (seed 0)\n"
+    )
+    assert Dataset("out").interactions["rating"].to_list() == [4.5] * 15
+    assert Dataset("out").interactions["timestamp"][0] == 1391212800
+    assert vip5(monkeypatch, "data", "info", "out") == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "100.0% of the test targets carry the same time as the purchase before" in shown
+    assert "0.0% of the training purchases after a user's first" in shown
+    assert vip5(monkeypatch, *words, *written, "--ties", "file") == 0
+    assert Dataset("out").sequences[0].tolist() == [0, 1, 2, 3, 4]
+    assert vip5(monkeypatch, *words, *written, "--ties", "drop") == 2
+    assert "--ties drop leaves nobody to test, leave it out" in capsys.readouterr().err
+    assert vip5(monkeypatch, *words, *written, "--ties", "keep") == 2
+
+
+def test_people_who_buy_again_are_noted(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    rows = [f"{user},{item},{n}\n" for user in "ab" for n, item in enumerate("vvwxy")]
+    Path("buys.csv").write_text("customer,sku,day\n" + "".join(rows))
+    assert vip5(monkeypatch, *PREPARE) == 0
+    assert capsys.readouterr().err == "note: people buy again: 50.0% of the training purchases after a user's first\n"
+    assert vip5(monkeypatch, "data", "info", "out", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["buys_again"] is True
+
+
 @pytest.mark.parametrize(
     ("words", "files", "message"),
     [
@@ -118,6 +164,13 @@ def test_splits_and_candidates_as_typed(
             {"buys.csv": "customer,item,day\na,x,1\na,y,2\n"},
             "error: 2 different timestamps, where a split by time takes 3 (buys.csv): ",
         ),
+        (
+            PREPARE,
+            {"buys.csv": BUYS + "a,v,1393200000000\n"},
+            "error: timestamps of two kinds (buys.csv, row 2: 0, plain numbers; row 17: 1393200000000, millis",
+        ),
+        ([*PREPARE, "--ties", "drop", "--split", "time"], {}, "error: --ties drop with --split time: "),
+        ([*PREPARE, "--encoding", "klingon"], {}, "error: unknown encoding 'klingon': give one that Python knows"),
         ([*PREPARE, "--map", "a"], {}, "error: --map a is not theirs=ours: "),
         ([*PREPARE, "--images", "gone"], {}, "error: no folder of photos gone: "),
         (

@@ -80,7 +80,7 @@ def read_times(table: Table, values: pl.Series, reading: PrepareOptions) -> Time
         what = f"{_spelled(table, values.name)!r} holds times of day without a date ({table.file})"
         raise UserError(f"{what}: name a column with dates as well, with --map THEIRS=date")
     if values.dtype.is_temporal():
-        return Times(whole(values.dt.epoch("us") / 1e6), "time")
+        return Times(_divided(values.dt.epoch("us"), 10**6), "time")
     if reading.date_format is not None:
         return Times(_by_format(table, values, reading.date_format), "time")
     values = values.fill_nan(None) if values.dtype.is_float() else values
@@ -92,7 +92,7 @@ def read_times(table: Table, values: pl.Series, reading: PrepareOptions) -> Time
         table.refuse(bad, what, "mend it, name its form with --date-format, or leave the whole column out")
         if numbers.count():
             _mixed(table, values, (numbers.is_not_null(), "a number"), (dates.is_not_null(), "a date"))
-        return Times(whole(dates), "time")
+        return Times(_divided(dates, 10**6), "time")
     _refuse_cut(table, values, numbers)
     return _from_numbers(table, values, numbers)
 
@@ -109,11 +109,11 @@ def _numbers(values: pl.Series, decimal: str) -> pl.Series:
 
 
 def _iso_dates(values: pl.Series) -> pl.Series:
-    """Seconds (Float64) of texts like 2014-02-28, 2014-02-28 10:30 and 2014-02-28T10:30:00.5+01:00; null for others."""
+    """Microseconds of texts like 2014-02-28, 2014-02-28 10:30 and 2014-02-28T10:30:00.5+01:00; null for others."""
     texts = values.cast(pl.String).str.replace("T", " ", literal=True).str.replace(r"\s*(?:Z|UTC)$", "+00:00")
     text = pl.col(values.name)
     dates = [text.str.to_datetime(form, time_unit="us", strict=False, time_zone="UTC") for form in _FORMATS]
-    return texts.to_frame().select(pl.coalesce(date.dt.epoch("us") / 1e6 for date in dates)).to_series()
+    return texts.to_frame().select(pl.coalesce(date.dt.epoch("us") for date in dates)).to_series()
 
 
 def _by_format(table: Table, values: pl.Series, form: str) -> pl.Series:
@@ -123,7 +123,7 @@ def _by_format(table: Table, values: pl.Series, form: str) -> pl.Series:
     what = f"{values.name} {{{values.name}!r}} is not written as --date-format {_braces(form)} has it"
     remedy = "mend it or the format, which takes a day, a month and a year, as %d.%m.%Y"
     table.refuse(texts.is_not_null() & dates.is_null(), what, remedy)
-    return whole(dates.dt.epoch("us") / 1e6)
+    return _divided(dates.dt.epoch("us"), 10**6)
 
 
 def _from_numbers(table: Table, values: pl.Series, numbers: pl.Series) -> Times:
@@ -158,11 +158,13 @@ def _days(numbers: pl.Series) -> pl.Series | None:
 
 def _divided(numbers: pl.Series, per_second: int) -> pl.Series:
     """Int64 where all are whole seconds, else Float64. Finer than a microsecond a Float64 is not: the rest is cut."""
-    if numbers.dtype == pl.Int64 and (numbers % per_second == 0).all():
-        return numbers // per_second
-    if numbers.dtype == pl.Int64 and per_second > 10**6:
-        return (numbers // (per_second // 10**6)) / 10**6
-    return whole(numbers / per_second)
+    if numbers.dtype == pl.Int64:
+        if (numbers % per_second == 0).all():
+            return numbers // per_second
+        cut = max(per_second // 10**6, 1)
+        numbers, per_second = numbers // cut, per_second // cut
+    # By NumPy, whose quotient is the nearest number there is: Polars multiplies by the inverse.
+    return whole(pl.Series(numbers.name, numbers.to_numpy() / per_second).fill_nan(None))
 
 
 def _refuse_cut(table: Table, values: pl.Series, numbers: pl.Series) -> None:
