@@ -152,6 +152,12 @@ def test_candidates_in_several_lists(tmp_path: Path) -> None:
         assert never_bought.any() == (by == "uniform")
 
 
+def test_reviews_without_any_time_go_with_interactions_that_have_one(tmp_path: Path) -> None:
+    dated = "user,item,ts\na,x,2014-02-26\na,y,2014-02-27\na,z,2014-02-28\n"
+    given = files(tmp_path, interactions=dated, reviews="user,item,ts,text\na,z,,It is all I need.\n")
+    assert prepare(tmp_path / "out", **given).reviews["split"].to_list() == ["test"]
+
+
 def test_reviews_stand_for_interactions(tmp_path: Path) -> None:
     rows = "c,m1,3,It is a good one.,4\nc,m2,1,It is bad.,1\nc,m3,2,So it goes.,2\nc,m3,2,Again.,2\n"
     text = f"critic,movie_id,ts,text,stars\n{rows}"

@@ -28,10 +28,13 @@ _DAY = 86400
 
 
 class Times(NamedTuple):
-    """seconds: Int64 where all are whole, else Float64; plain numbers stay. unit: what they were, where no seconds."""
+    """seconds: Int64 where all are whole, else Float64; plain numbers stay. unit: what they were, where no seconds.
+
+    clock is None where there is no value at all.
+    """
 
     seconds: pl.Series
-    clock: Clock
+    clock: Clock | None
     unit: str | None = None
 
 
@@ -129,7 +132,7 @@ def _by_format(table: Table, values: pl.Series, form: str) -> pl.Series:
 def _from_numbers(table: Table, values: pl.Series, numbers: pl.Series) -> Times:
     """Seconds of numbers, which are dates where all may be, or in one unit; else UserError."""
     if not numbers.count():
-        return Times(whole(numbers), "numbers")
+        return Times(numbers.cast(pl.Int64), None)
     if (days := _days(numbers)) is not None:
         return Times(days, "time", "dates as YYYYMMDD")
     size = numbers.abs()
