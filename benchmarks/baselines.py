@@ -25,18 +25,18 @@ from pydantic import BaseModel, ConfigDict
 
 from vip5 import __version__
 from vip5.baselines.registry import BASELINES, baseline
-from vip5.baselines.run import BaselineRun, fit_run, is_baseline, read_about
 from vip5.data import Dataset
 from vip5.errors import UserError
-from vip5.evaluation.baseline import evaluate_baseline
-from vip5.evaluation.evaluate import Settings
-from vip5.evaluation.results import EVERYONE, Machine, Results
+from vip5.evaluation.evaluate import evaluate
+from vip5.evaluation.opened import open_on_dataset
+from vip5.evaluation.results import EVERYONE, RESULTS, Machine, Results
 from vip5.files import write_text
+from vip5.predict.baseline import fit_run
+from vip5.predict.folder import is_finished, read_run
 from vip5.runs import METRICS_FILE
 
 HERE = Path(__file__).parent
 SETS, SEEDS = ("beauty", "sports", "toys"), (0, 1, 2)
-RESULTS_FILE = "results.json"
 PROMPTS = ("A-3", "B-5", "C-3", "C-12")  # one of each task; explanations with and without the feature word
 SHOWN = ("HR@1", "HR@5", "NDCG@5", "HR@10", "NDCG@10", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L")
 
@@ -69,14 +69,14 @@ def read_rows(file: Path) -> list[Row]:
 
 def run_one(row: Row, dataset: Dataset, folder: Path, seed: int, command: str) -> None:
     """Fit and evaluate, as far as that is not done."""
-    if not is_baseline(folder):
+    if not is_finished(folder):
         settings = row.settings_on(folder.parent.name, seed)
         fit_run(row.registered, dataset, folder, settings, command, quiet=True)
-    if not (folder / RESULTS_FILE).is_file():
-        found = evaluate_baseline(BaselineRun.load(folder, dataset.path), PROMPTS)
+    if not (folder / RESULTS).is_file():
+        found = evaluate(*open_on_dataset(folder, dataset.path), PROMPTS)
         found.save(folder)
-        how = {"beams": Settings().beams, "history_excluded": True, "threads": torch.get_num_threads()}
-        Results.record(found.results, command, "cpu", how).save(folder / RESULTS_FILE)
+        how = {"beams": found.options.beams, "history_excluded": not found.again, "threads": torch.get_num_threads()}
+        Results.record(found.results, command, "cpu", how, notes=found.notes).save(folder / RESULTS)
 
 
 @contextmanager
@@ -98,13 +98,13 @@ def collected(row: Row, folder: Path, seed: int) -> dict[str, Any]:
         raise UserError("not registered")
     if not folder.is_dir():
         raise UserError("not run")
-    if not is_baseline(folder) or not (folder / RESULTS_FILE).is_file():
+    if not is_finished(folder) or not (folder / RESULTS).is_file():
         raise UserError("unfinished")
-    system, about = BASELINES[row.registered], read_about(folder)
+    system, about = BASELINES[row.registered], read_run(folder, "baseline")
     config = system.check(about["config"])
     if about["baseline"] != system.name or config != system.check(row.settings_on(folder.parent.name, seed)):
         raise UserError("made with other settings than its row has: remove its folder, or mend the row")
-    results = Results.load(folder / RESULTS_FILE)
+    results = Results.load(folder / RESULTS)
     metrics: dict[str, dict[str, Any]] = {}
     for r in results.results:
         if (r.kind, r.group) == ("model", EVERYONE) and r.prompt in PROMPTS and r.metric in SHOWN:
@@ -194,7 +194,7 @@ def run_all(rows: list[Row], given: argparse.Namespace, command: str) -> None:
         for row in rows:
             for name in (name for name in row.datasets if name in given.datasets):
                 folder, job = given.out / name / f"{row.name}-{seed}", f"{row.name} on {name}, seed {seed}"
-                if (folder / RESULTS_FILE).is_file():
+                if (folder / RESULTS).is_file():
                     continue
                 with alone(folder) as free:
                     if not free:

@@ -17,12 +17,16 @@ from typing import Any
 import torch
 
 from vip5 import __version__
-from vip5.audit.audit import audit_run
+from vip5.audit.audit import audit_system
 from vip5.data import Dataset
 from vip5.evaluation.compare import compare
-from vip5.evaluation.evaluate import Evaluation, Settings, evaluate
+from vip5.evaluation.evaluate import Evaluation, evaluate
+from vip5.evaluation.options import EvaluateOptions
 from vip5.evaluation.results import Machine
 from vip5.files import write_text
+from vip5.predict.answers import ModelSystem
+from vip5.predict.folder import is_finished
+from vip5.predict.model import TrainedModel
 from vip5.training import Run, load_config, train
 
 HERE = Path(__file__).parent
@@ -31,6 +35,7 @@ SEEDS = (0, 1, 2)
 # Prompts of a hundred candidates are long: a quarter of the users are asked.
 PROMPTS: dict[str, int | None] = {"A-3": None, "B-5": 5591}
 METRICS = ("HR@5", "NDCG@5", "HR@10", "NDCG@10")
+TEXT_ALONE = "modalities.photo=none"
 
 
 def run_one(dataset: Path, out: Path, job: tuple[str, int]) -> Path:
@@ -38,26 +43,27 @@ def run_one(dataset: Path, out: Path, job: tuple[str, int]) -> Path:
     scheme, seed = job
     folder = out / f"{scheme}-{seed}"
     torch.set_num_threads(1)
-    if not (folder / "run.json").is_file():
-        config = load_config("nano", HERE / "codes.toml", [f"codes.scheme={scheme}", f"seed={seed}"])
-        train(Run.new(config, Dataset(dataset)), folder, quiet=True)
+    data = Dataset(dataset)
+    if not is_finished(folder):
+        config = load_config("best", HERE / "codes.toml", [TEXT_ALONE, f"codes.scheme={scheme}", f"seed={seed}"])
+        train(Run.new(config, data), folder, quiet=True)
     if not (folder / "ranks.parquet").is_file():
-        run = Run.load(folder, dataset)
-        found = Evaluation(run)
+        system = ModelSystem(TrainedModel.load(folder))
+        found = Evaluation(system, data, EvaluateOptions())
         for prompt, users in PROMPTS.items():
-            found.ranked |= evaluate(run, [prompt], Settings(users=users)).ranked
+            found.ranked |= evaluate(system, data, [prompt], EvaluateOptions(users=users)).ranked
         found.save(folder)
     print(f"{folder} is done", flush=True)
     return folder
 
 
-def search_errors(run: Run) -> dict[str, Any]:
+def search_errors(system: ModelSystem, data: Dataset) -> dict[str, Any]:
     """What beam search loses against exact lists, and what those cost."""
     found, seconds = {}, {}
-    for decode in ("beam", "exact"):
+    for options in (EvaluateOptions(decode="beam"), EvaluateOptions(decode="exact")):
         began = time.perf_counter()
-        found[decode] = evaluate(run, ["A-3"], Settings(decode=decode)).ranked["A-3"][1]
-        seconds[decode] = time.perf_counter() - began
+        found[options.decode] = evaluate(system, data, ["A-3"], options).ranked["A-3"][1]
+        seconds[options.decode] = time.perf_counter() - began
     ndcg = {decode: float(ranked.accuracy([10])["NDCG@10"].mean()) for decode, ranked in found.items()}
     return {
         "ndcg": ndcg,
@@ -66,20 +72,20 @@ def search_errors(run: Run) -> dict[str, Any]:
     }
 
 
-def system_of(folders: list[Path], dataset: Path, scheme: str) -> dict[str, Any]:
+def system_of(folders: list[Path], data: Dataset, scheme: str) -> dict[str, Any]:
     """What is known of a scheme beside its numbers."""
-    run = Run.load(folders[0], dataset)
-    audited = audit_run(run)
+    system = ModelSystem(TrainedModel.load(folders[0]))
+    audited = audit_system(system, data)
     summaries = [json.loads((folder / "summary.json").read_text()) for folder in folders]
     return {
         "scheme": scheme,
         "protocol": "paper" if scheme == "paper" else "clean",
-        "facts": run.codes.facts(),
+        "facts": system.model.codes.facts(),
         "minutes": sum(summary["seconds"] for summary in summaries) / len(summaries) / 60,
         "samples": summaries[0]["samples"],
         "audit": audited.summary(),
         "rules": [row for row in audited.as_dict()["rules"] if row["rule"] in ("id + 1", "id gap")],
-        "search": search_errors(run),
+        "search": search_errors(system, data),
     }
 
 
@@ -96,7 +102,7 @@ def main() -> None:
     in_order = [folder for runs in of_scheme.values() for folder in runs]
     compared = compare(in_order, list(PROMPTS), METRICS, join_seeds=True, all_pairs=True)
     dataset = Dataset(given.dataset)
-    common = audit_run(Run.load(folders[0], given.dataset)).as_dict()["rules"]
+    common = audit_system(ModelSystem(TrainedModel.load(folders[0])), dataset).as_dict()["rules"]
     stored = {
         "command": "benchmarks/codes.py BEAUTY",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -105,8 +111,8 @@ def main() -> None:
         "dataset": dataset.manifest.name,
         "data_hash": dataset.hash,
         "seeds": SEEDS,
-        "settings": load_config("nano", HERE / "codes.toml").model_dump(),
-        "systems": [system_of(runs, given.dataset, scheme) for scheme, runs in of_scheme.items()],
+        "settings": load_config("best", HERE / "codes.toml", [TEXT_ALONE]).model_dump(),
+        "systems": [system_of(runs, dataset, scheme) for scheme, runs in of_scheme.items()],
         "rules": [row for row in common if row["rule"] in ("popularity", "item-kNN")],
         "comparison": compared.as_dict(),
     }

@@ -2,7 +2,7 @@
 
 Usage: benchmarks/exact.py [OUT.json [RUN …]]
 
-A model of preset nano's size with random weights reads prompts of 50 tokens for 64 users of a shop as large as Beauty
+A model of size nano with random weights reads prompts of 50 tokens for 64 users of a shop as large as Beauty
 (12,101 items), whose histories, as long as Beauty's, are left out of the lists. Times are CPU milliseconds a user on
 one thread, the lists of 20 items included; methods take turns, so what disturbs the machine disturbs them alike.
 
@@ -22,16 +22,17 @@ import numpy as np
 import torch
 
 from vip5.cli.options import print_table
-from vip5.data import Ragged
+from vip5.data import Dataset, Ragged
 from vip5.decoding import beam_search, best_items, score_items, top_items
 from vip5.evaluation.results import Machine
 from vip5.files import write_json
 from vip5.items import Trie
-from vip5.model import VIP5, AdapterConfig, ModelConfig
+from vip5.model import VIP5, ModelConfig
 from vip5.model.config import backbone_size
 from vip5.model.input import ModelInput
+from vip5.predict.folder import read_run
+from vip5.predict.model import TrainedModel
 from vip5.prompts import Samples
-from vip5.training import Run
 
 ITEMS, USERS, TOKENS, CANDIDATES, BEAMS, ROUNDS = 12_101, 64, 50, 100, 20, 5
 TEXT = backbone_size("nano")["text_vocab"]
@@ -109,20 +110,18 @@ def random_case(codes: np.ndarray) -> Case:
     torch.manual_seed(0)
     rng = np.random.default_rng(1)
     new = max(int(codes.max()) + 1 - TEXT, 0)
-    model = VIP5(
-        ModelConfig(**backbone_size("nano"), new_tokens=new, image_tokens=0, adapter=AdapterConfig(mode="full"))
-    ).eval()
-    ids, none = torch.from_numpy(rng.integers(2, TEXT, (USERS, TOKENS))), torch.zeros(0)
-    batch = ModelInput(ids, torch.zeros_like(ids), torch.zeros_like(ids), none.long(), none.view(0, 1), none.bool())
+    model = VIP5(ModelConfig(**backbone_size("nano"), new_tokens=new)).eval()
+    ids = torch.from_numpy(rng.integers(2, TEXT, (USERS, TOKENS)))
+    batch = ModelInput(ids, torch.zeros_like(ids), torch.zeros_like(ids))
     histories = [rng.integers(0, ITEMS, 3 + rng.geometric(1 / 4)) for _ in range(USERS)]
     return Case(model, batch, Ragged.from_lists(histories), codes)
 
 
 def trained_case(folder: Path) -> Case:
-    run = Run.load(folder)
-    tested = run.dataset.tested("test")
+    run, dataset = TrainedModel.load(folder), Dataset(read_run(folder)["dataset"]["path"])
+    tested = dataset.tested("test")
     users = tested[np.linspace(0, len(tested) - 1, USERS).astype(int)]
-    histories = run.dataset.history("test").take(users)
+    histories = dataset.history("test").take(users)
     limit = run.config.prompts.max_history
     samples = Samples.of(np.zeros(USERS, int), users, Ragged.from_lists([row[-limit:] for row in histories]))
     return Case(run.model.eval(), run.batch(run.compiler(["A-3"]), samples), histories, run.codes.targets())

@@ -20,10 +20,14 @@ from vip5.evaluation.compare import compare
 from vip5.evaluation.evaluate import evaluate
 from vip5.evaluation.results import Machine
 from vip5.files import write_text
+from vip5.predict.answers import ModelSystem
+from vip5.predict.folder import is_finished
+from vip5.predict.model import TrainedModel
 from vip5.training import Run, load_config, train
 
 HERE = Path(__file__).parent
 RUNS = (("with", 0), ("with", 1), ("without", 0))
+SETTINGS = ("modalities.photo=none", "codes.scheme=semantic", "samples.choice=0")
 METRICS = ("HR@5", "NDCG@5", "HR@10", "NDCG@10")
 
 
@@ -31,12 +35,13 @@ def run_one(dataset: Path, out: Path, job: tuple[str, int]) -> Path:
     history, seed = job
     folder = out / f"{history}-{seed}"
     torch.set_num_threads(1)
-    if not (folder / "run.json").is_file():
+    data = Dataset(dataset)
+    if not is_finished(folder):
         own = [f"prompts.extra={HERE / 'prompts' / history}-history.toml", 'prompts.train=["H-1"]', f"seed={seed}"]
-        config = load_config("nano", HERE / "codes.toml", [*own, "codes.scheme=semantic", "samples.choice=0"])
-        train(Run.new(config, Dataset(dataset)), folder, quiet=True)
+        config = load_config("best", HERE / "codes.toml", [*own, *SETTINGS])
+        train(Run.new(config, data), folder, quiet=True)
     if not (folder / "ranks.parquet").is_file():
-        evaluate(Run.load(folder, dataset), ["H-1"]).save(folder)
+        evaluate(ModelSystem(TrainedModel.load(folder)), data, ["H-1"]).save(folder)
     return folder
 
 

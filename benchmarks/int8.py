@@ -15,23 +15,25 @@ from typing import Any
 from vip5 import __version__
 from vip5.cli.options import print_table
 from vip5.data import Dataset
-from vip5.evaluation.evaluate import Settings, evaluate
+from vip5.evaluation.evaluate import evaluate
 from vip5.evaluation.intervals import estimate, paired_difference
+from vip5.evaluation.options import EvaluateOptions
 from vip5.evaluation.results import Machine
 from vip5.files import write_text
-from vip5.training import Run
+from vip5.predict.answers import ModelSystem
+from vip5.predict.model import TrainedModel
 
 PROMPTS = {"A-3": 1, "B-5": 4}  # the how-manieth user is asked
 
 
 def measure(folder: str, dataset: str) -> list[dict[str, Any]]:
-    found = {}
+    found, data = {}, Dataset(dataset)
     for int8 in (False, True):
-        run = Run.load(folder, dataset, int8=int8)
+        system = ModelSystem(TrainedModel.load(folder, int8=int8))
         for prompt, every in PROMPTS.items():
-            asked = Settings(users=len(run.dataset.tested("test")) // every)
-            found[prompt, int8] = evaluate(run, [prompt], asked).ranked[prompt][1].accuracy([10])
-    about = {"scheme": run.codes.scheme, "seed": run.config.seed, "data_hash": run.dataset.hash}
+            asked = EvaluateOptions(users=len(data.tested("test")) // every)
+            found[prompt, int8] = evaluate(system, data, [prompt], asked).ranked[prompt][1].accuracy([10])
+    about = {"scheme": system.model.codes.scheme, "seed": system.seed, "data_hash": data.hash}
     rows = []
     for prompt in PROMPTS:
         for metric in ("HR@10", "NDCG@10"):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vip5.bench.measure import Bench, Row
+from vip5.bench.measure import Bench, Rate
 
 ORDER = ("data", "train", "decode", "trie", "prepare")
 
@@ -65,7 +65,7 @@ def _one(found: Bench) -> str:
     return "\n\n".join(lines)
 
 
-def _row(row: Row) -> str:
+def _row(row: Rate) -> str:
     share = "" if row.reached is None else f"{row.reached:.0%}"
     memory = ["" if mib is None else f"{mib:,.0f}" for mib in (row.peak_mib, row.beyond_mib)]
     rate, spread = f"{_short(row.median)} {row.unit}", f"{_short(row.low)} – {_short(row.high)}"

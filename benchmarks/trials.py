@@ -14,10 +14,10 @@ from typing import Any
 from safetensors import safe_open
 
 from vip5 import __version__
-from vip5.baselines.run import is_baseline, read_about
 from vip5.baselines.sasrec import SASRec
 from vip5.evaluation.results import Machine
 from vip5.files import write_text
+from vip5.predict.folder import is_finished, read_run
 from vip5.runs import METRICS_FILE, STATE_FILE
 
 OUT = Path(__file__).parent / "results" / "trials.json"
@@ -25,9 +25,9 @@ OUT = Path(__file__).parent / "results" / "trials.json"
 
 def trial(folder: Path, names: dict[str, str]) -> dict[str, Any]:
     """One training; `names` are of data sets, by hash."""
-    finished = is_baseline(folder)
+    finished = is_finished(folder)
     if finished:
-        about = read_about(folder)
+        about = read_run(folder, "baseline")
         data = about["dataset"]["hash"]
     else:
         with safe_open(folder / STATE_FILE, "pt") as stored:

@@ -1,9 +1,14 @@
 """Fixtures that every test may use."""
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
+
+from vip5.data import Dataset, prepare
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is imported
 
@@ -25,7 +30,6 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory):
     """A prepared shop of 30 users and 40 items, its photos encoded."""
-    from vip5.data import prepare
     from vip5.demo import write_demo
     from vip5.modalities.encode import encode
     from vip5.modalities.encoders import load_encoder
@@ -40,7 +44,7 @@ def tiny_data(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_settings() -> list[str]:
-    """Settings over preset nano that train in a second or two."""
+    """Settings over recipe best that train in a second or two."""
     counts = ["samples.next=2", "samples.next_yes_no=1", "samples.yes_no=1", "samples.choice=1", "samples.candidates=8"]
     return [
         "model.tokenizer_size=400",
@@ -62,6 +66,41 @@ def tiny_run(tiny_data, tiny_settings, tmp_path_factory) -> Path:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    train(Run.new(load_config("nano", None, tiny_settings), tiny_data), out, quiet=True)
+    train(Run.new(load_config("best", None, tiny_settings), tiny_data), out, quiet=True)
     torch.set_num_threads(threads)
     return out
+
+
+@pytest.fixture
+def make_shop(tmp_path: Path) -> Callable[..., Dataset]:
+    """Prepares a data set from rows: what each user buys in turn, and tables of items and reviews."""
+
+    def make(bought: dict[str, Sequence], items: dict | None = None, reviews: list[dict] | None = None, **options):
+        folder = tmp_path / f"shop{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        rows = [(user, str(item), n) for user, row in bought.items() for n, item in enumerate(row)]
+        tables = {"interactions": pl.DataFrame(rows, ["user", "item", "timestamp"], orient="row")}
+        if "names" in options:
+            names = options.pop("names")
+            tables["interactions"] = tables["interactions"].with_columns(user_name=pl.col("user").replace(names))
+        tables |= {"items": pl.DataFrame(items)} if items else {}
+        tables |= {"reviews": pl.DataFrame(reviews)} if reviews else {}
+        paths = {name: folder / f"{name}.parquet" for name in tables}
+        for name, table in tables.items():
+            table.write_parquet(paths[name])
+        return prepare(folder / "dataset", **paths, **options)
+
+    return make
+
+
+@pytest.fixture
+def random_shop(make_shop: Callable[..., Dataset]) -> Dataset:
+    """300 users who each buy 4 to 9 of 1,000 items without any taste, and write of each: nothing can be foretold."""
+    rng = np.random.default_rng(0)
+    bought = {f"u{n:03}": [f"i{i:04}" for i in rng.choice(1000, rng.integers(4, 10), False)] for n in range(300)}
+    reviews = [
+        {"user": user, "item": item, "rating": 4.0, "headline": f"so {item[-1]}", "explanation": f"It is {item} ."}
+        for user, row in bought.items()
+        for item in row
+    ]
+    return make_shop(bought, {"item": [f"i{n:04}" for n in range(1000)]}, reviews)

@@ -84,3 +84,10 @@ def test_duplicates_twins_repeats_and_new_items(make_shop):
     wanted = {"duplicates": 2, "twin items": 2, "repeated targets": 1, "new items": 1}
     assert {name: found[name].figure for name in wanted} == wanted
     assert {found[name].status for name in wanted} == {"note"}
+    assert dataset.buys_again and found["repeated targets"].words.endswith("may be these, as people buy again")
+
+
+def test_repeated_targets_where_people_seldom_buy_again(make_shop):
+    dataset = make_shop({"ann": "vwxyv", "bob": "zyxwv"})
+    found = findings(dataset)["repeated targets"]
+    assert not dataset.buys_again and found.figure == 1 and found.words.endswith("the next item leaves these out")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vip5.audit.probes import IdGap, IdPlusOne, LastAgain, SeldomNegative, code_numbers
+from vip5.audit.probes import IdGap, IdPlusOne, LastAgain, NextRawId, SeldomNegative, code_numbers
 from vip5.data import Dataset, Ragged, prepare
 from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
@@ -101,11 +101,33 @@ def test_last_again_equals_a_slow_loop(case):
         assert order == [i for i in latest if i in shown] + [i for i in shown if i not in latest]
 
 
+def test_next_raw_id_by_hand():
+    """In the order of their ids: a9 (item 2), a10 (1), b (0), c (3)."""
+    rule, histories = NextRawId(["b", "a10", "a9", "c"]), Ragged.from_lists([[3, 2], [2, 1], [1, 3], []])
+    assert rule.rank(histories, 2).tolist() == [[1, 0], [0, 3], [-1, -1], [-1, -1]]
+    ordered = rule.rank_candidates(np.tile([3, 2, 0, 1], (4, 1)), histories).tolist()
+    assert ordered == [[1, 0, 3, 2], [0, 3, 2, 1], [3, 2, 0, 1], [3, 2, 0, 1]]
+
+
+@settings(max_examples=80, deadline=None)
+@given(cases())
+def test_next_raw_id_equals_a_slow_loop(case):
+    numbers, histories, lists, k = case
+    rule = NextRawId([f"P{n}" for n in numbers])
+    ranked = rule.rank(Ragged.from_lists(histories), k).tolist()
+    ordered = rule.rank_candidates(lists, Ragged.from_lists(histories)).tolist()
+    for history, row, shown, order in zip(histories, ranked, lists.tolist(), ordered, strict=True):
+        last = numbers[history[-1]] if history else 10**6
+        after = sorted((i for i in range(len(numbers)) if numbers[i] > last), key=numbers.__getitem__)
+        assert row == padded(after, k)
+        assert order == [i for i in after if i in shown] + [i for i in shown if i not in after]
+
+
 def test_many_users_at_once_are_ranked_as_one_by_one():
     rng = np.random.default_rng(0)
     histories = Ragged.from_lists([rng.integers(0, 150, rng.integers(1, 40)) for _ in range(2500)])
     words = [str(n) for n in rng.permutation(1000)[:150]]
-    for rule in (IdPlusOne(words), LastAgain(150)):
+    for rule in (IdPlusOne(words), NextRawId(words), LastAgain(150)):
         together = rule.rank(histories, 10)
         for user in (0, 1023, 1024, 2499):
             assert together[user].tolist() == rule.rank(Ragged.from_lists([histories[user]]), 10)[0].tolist()

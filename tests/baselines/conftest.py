@@ -63,7 +63,7 @@ def make_tiny(tmp_path_factory):
         files = {"interactions": "bought", "items": "items", "reviews": "reviews"}
         tables = {name: folder / f"{file}.parquet" for name, file in files.items()}
         dataset = prepare(folder / "dataset", **tables, images=folder / "photos")
-        encode(dataset, load_encoder("basic"))
+        encode(dataset, load_encoder("basic"), "photo")
         return dataset
 
     return make

@@ -7,6 +7,7 @@ import torch
 from vip5.baselines.bpr import BPRMF
 from vip5.baselines.bpr_mlp import BPRMLP
 from vip5.baselines.vbpr import VBPR
+from vip5.errors import UserError
 from vip5.modalities import open_modality
 
 SHORT = {"dim": 8, "epochs": 2, "batch_size": 32, "lr": 1e-2}
@@ -68,7 +69,7 @@ def test_without_anything_to_see_vbpr_is_bpr_mf(tiny):
 
 def test_components_keep_how_photos_differ(tiny):
     """All components: the same distances, up to one factor. Fewer: those of the largest variance."""
-    photos = np.asarray(open_modality(tiny, None).matrix)
+    photos = np.asarray(open_modality(tiny, "photo").matrix)
     seen = VBPR.read_features(tiny, VBPR.check({"components": photos.shape[1]})).numpy()
     of = [np.linalg.norm(x[:, None] - x[None], axis=2) for x in (photos, seen)]
     assert np.allclose(of[0] * (of[1].max() / of[0].max()), of[1], atol=1e-4)
@@ -78,6 +79,12 @@ def test_components_keep_how_photos_differ(tiny):
     assert few.shape == (tiny.n_items, 2)
     ratio = few.var(axis=0).min() / few.var(axis=0).max()
     assert ratio == pytest.approx((singular[1] / singular[0]) ** 2, rel=1e-3)
+
+
+def test_vbpr_looks_at_the_modality_that_is_named(tiny):
+    """By its exact name, even where only one is there."""
+    with pytest.raises(UserError, match="sketch"):
+        VBPR.fit(tiny, **SHORT, modality="sketch")
 
 
 def test_it_is_validated_among_what_was_not_bought_by_then(tiny, monkeypatch):

@@ -1,6 +1,5 @@
 """What every baseline promises, tried on each of them."""
 
-import json
 import re
 from typing import Any
 
@@ -9,9 +8,9 @@ import polars as pl
 import pytest
 import torch
 
-from vip5.baselines.base import Baseline, Ranker, Writer
+from vip5.baselines.base import KNOW_SIMILAR, Baseline, Ranker, Writer
+from vip5.baselines.fitted import fit, load_fitted
 from vip5.baselines.registry import BASELINES
-from vip5.baselines.run import BaselineRun, fit_run
 from vip5.data import Dataset, Ragged
 from vip5.errors import UserError
 
@@ -34,6 +33,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "nrt": _WRITES,
     "peter": _WRITES,
     "peter+": _WRITES,
+}
+KNOWS_WHO = {"bpr-mf", "bpr-mlp", "lightgcn", "vbpr", "hgn"}  # systems that have a vector of each user
+ITEM_VECTORS = {  # as they are saved, of systems that do not compute them
+    **dict.fromkeys(("bpr-mf", "bpr-mlp", "sasrec", "s3-rec"), "items.weight"),
+    "hgn": "out.weight",
 }
 IN_ORDER = {"hgn", "sasrec", "s3-rec"}  # systems that see in which order things are bought
 # The loss says nothing of the order of what a person did not buy: every order costs the same. That of products of short
@@ -72,7 +76,7 @@ def test_the_right_answer(name, tiny, fitted):
     of its shelf, half of which is in the history, and that mean may well stand before a6."""
     system, histories, users = fitted(name), tiny.history("validation"), np.arange(tiny.n_users)
     right, sold = [], np.unique(histories.values)
-    for row, history in zip(system.rank(histories, 6, users), histories, strict=True):
+    for row, history in zip(system.rank(histories, 6, users, exclude=histories), histories, strict=True):
         ranked = row[np.isin(row, sold)][:4]
         first, last = (tiny.items["item"][int(item)] for item in history[[0, -1]])
         shelf, after, before = first[0], int(last[1]) + 1, int(first[1]) - 1
@@ -94,20 +98,22 @@ def test_what_nobody_bought_is_told_by_its_looks(name, tiny, fitted):
 
 @every_ranker
 def test_lists_are_the_order_of_the_scores(name, tiny, fitted):
-    """By a loop over users: outside the history, ties in the drawn order, -1 where items run out."""
+    """By a loop over users: nothing that is excluded, ties in the drawn order, -1 where items run out."""
     system, histories, users = fitted(name), tiny.history("test"), np.arange(tiny.n_users)
     scores = system.scores(histories, users)
     assert scores.dtype == np.float32 and scores.shape == (tiny.n_users, tiny.n_items) and np.isfinite(scores).all()
-    ranked = system.rank(histories, tiny.n_items + 2, users)
-    short = system.rank(histories, 3, users)
+    ranked = system.rank(histories, tiny.n_items + 2, users, exclude=histories)
+    whole = system.rank(histories, tiny.n_items + 2, users, exclude=None)
+    short = system.rank(histories, 3, users, exclude=histories)
     lists = np.random.default_rng(0).permuted(np.tile(np.arange(tiny.n_items), (tiny.n_users, 1)), axis=1)[:, :9]
     ordered = system.rank_candidates(lists, histories, users)
     assert ranked.dtype == np.int32
     for user in users:
         key = {item: (-scores[user, item], system.place[item]) for item in range(tiny.n_items)}
-        left = set(range(tiny.n_items)) - set(histories[user].tolist())
-        expected = [item for item in sorted(left, key=key.__getitem__) if scores[user, item] > system.least]
-        assert ranked[user].tolist() == expected + [-1] * (tiny.n_items + 2 - len(expected))
+        every = [item for item in sorted(key, key=key.__getitem__) if scores[user, item] > system.least]
+        left = [item for item in every if item not in histories[user]]
+        assert ranked[user].tolist() == left + [-1] * (tiny.n_items + 2 - len(left))
+        assert whole[user].tolist() == every + [-1] * (tiny.n_items + 2 - len(every))
         assert short[user].tolist() == ranked[user, :3].tolist()
         assert ordered[user].tolist() == sorted(lists[user].tolist(), key=key.__getitem__)
 
@@ -124,11 +130,62 @@ def test_answers_do_not_depend_on_who_is_asked_together(name, tiny, fitted):
 
 @every_ranker
 def test_what_it_says_of_unknown_people_holds(name, tiny, fitted):
-    """`cold_users`: the history says all. Without it, the user says something."""
+    """`cold_users`: the history says what they are recommended, as far as it is read. Others are one average person."""
     system, histories, users = fitted(name), tiny.history("test"), np.arange(tiny.n_users)
     known, unknown = system.scores(histories, users), system.scores(histories)
     assert np.isfinite(unknown).all() and np.array_equal(unknown, system.scores(histories, np.full(len(users), -1)))
-    assert np.array_equal(known, unknown) if system.cold_users else not np.allclose(known, unknown)
+    assert np.array_equal(known, unknown) == (name not in KNOWS_WHO)
+    shelf = np.array([item[0] for item in tiny.items["item"]])
+    told = shelf[unknown.argmax(axis=1)] == np.array([raw[0] for raw in tiny.users["user"]])
+    if name == "popularity" or not system.cold_users:
+        assert np.allclose(unknown, unknown[0], atol=1e-5)
+    else:
+        assert told.all()
+
+
+@pytest.mark.parametrize("name", KNOW_SIMILAR)
+def test_similar_items_stand_side_by_side(name, tiny, fitted):
+    """The most similar of all that somebody bought is one or two places further on the shelf, which is round: a3 of a2,
+    or a0. The two that most people bought beside a2 are a1 and a3."""
+    items, nobody_bought = tiny.items["item"].to_list(), {tiny.item_index("a8"), tiny.item_index("b8")}
+    sold = np.array([item for item in range(tiny.n_items) if item not in nobody_bought])
+    similar, right = fitted(name).similar(sold, tiny.n_items)[0], []
+    for item, row in zip(sold, similar, strict=True):
+        near = [items[other] for other in row if other >= 0 and other not in nobody_bought]
+        along = [(int(raw[1]) - int(items[item][1])) % SHELF for raw in near]
+        right.append(near[0][0] == items[item][0] and along[0] in (1, 2, SHELF - 2, SHELF - 1))
+        if name == "item-knn":
+            assert set(along[:2]) == {1, SHELF - 1} and {raw[0] for raw in near} == {items[item][0]}
+    assert np.mean(right) >= (0.9 if name in INEXACT else 1.0)
+
+
+@pytest.mark.parametrize("name", [name for name, system in RANKERS.items() if system.cold_items])
+def test_what_nobody_bought_is_similar_by_its_looks(name, tiny, fitted):
+    similar, _ = fitted(name).similar(np.array([tiny.item_index("a8")]), 8)
+    assert {tiny.items["item"][int(item)][0] for item in similar[0]} == {"a"}
+
+
+@pytest.mark.parametrize("name", ITEM_VECTORS)
+def test_similar_is_the_cosine_of_item_vectors(name, tiny, fitted):
+    """By a loop over pairs; the item itself is not in its list, which ends where items do."""
+    vectors = fitted(name).tensors()[ITEM_VECTORS[name]].double().numpy()
+    asked, n = np.array([4, 0, 4]), tiny.n_items
+    similar, values = fitted(name).similar(asked, n + 1)
+    assert similar.dtype == np.int32 and values.dtype == np.float32 and similar.shape == values.shape == (3, n + 1)
+    for item, row, found in zip(asked, similar, values, strict=True):
+        cosines = [vectors[item] @ v / np.linalg.norm(vectors[item]) / np.linalg.norm(v) for v in vectors]
+        assert sorted(row[:-2]) == [other for other in range(n) if other != item] and row[-2:].tolist() == [-1, -1]
+        assert found[:-2] == pytest.approx([cosines[other] for other in row[:-2]], abs=1e-5)
+        assert (np.diff(found[:-2]) <= 0).all() and not found[-2:].any()
+
+
+@every_system
+def test_who_does_not_know_what_is_similar_says_who_does(name, fitted):
+    assert fitted(name).knows_similar == (name in KNOW_SIMILAR)
+    if not fitted(name).knows_similar:
+        expected = f"{name} does not know which items are similar: ask one of {', '.join(KNOW_SIMILAR)}"
+        with pytest.raises(UserError, match=re.escape(expected)):
+            fitted(name).similar(np.array([0]), 3)
 
 
 @every_writer
@@ -206,22 +263,26 @@ def test_the_test_part_decides_nothing(name, tiny, make_tiny):
 @pytest.mark.slow
 @every_system
 def test_a_run_folder_brings_it_back(name, tiny, tmp_path):
-    made = fit_run(name, tiny, tmp_path / "run", SETTINGS[name], "vip5 baseline …", quiet=True)
-    again = BaselineRun.load(tmp_path / "run")
-    assert type(again.system) is BASELINES[name] and again.system.settings == made.system.settings
-    if isinstance(again.system, Writer):
-        assert again.system.write(asked(tiny)) == made.system.write(asked(tiny))
+    run, finished = tmp_path / "run", []
+
+    def finish(system: Baseline) -> None:
+        """The state is there until all else is."""
+        finished.append(((run / "baseline.safetensors").exists(), (run / "state.safetensors").exists()))
+        (run / "run.json").write_text("{}")
+
+    made = fit(name, tiny, run, SETTINGS[name], quiet=True, finish=finish)
+    assert finished == [(True, "epochs" in SETTINGS[name])] and not (run / "state.safetensors").exists()
+    again = load_fitted(run, name, made.settings.model_dump(mode="json"), tiny.n_users, tiny.n_items)
+    assert type(again) is BASELINES[name] and again.settings == made.settings
+    if isinstance(again, Writer):
+        assert again.write(asked(tiny)) == made.write(asked(tiny))
     else:
         histories, users = tiny.history("test"), np.arange(tiny.n_users)
-        assert np.allclose(
-            again.system.scores(histories, users), made.system.scores(histories, users), rtol=1e-4, atol=1e-5
-        )
-        assert np.array_equal(again.system.rank(histories, 5, users), made.system.rank(histories, 5, users))
-    about = json.loads((tmp_path / "run/run.json").read_text())
-    assert about["dataset"]["hash"] == tiny.hash and about["command"] == "vip5 baseline …"
-    assert not (tmp_path / "run/state.safetensors").exists()
+        assert np.allclose(again.scores(histories, users), made.scores(histories, users), rtol=1e-4, atol=1e-5)
+        lists = (system.rank(histories, 5, users, exclude=histories) for system in (again, made))
+        assert np.array_equal(*lists)
     with pytest.raises(UserError, match="holds a finished run"):
-        fit_run(name, tiny, tmp_path / "run", SETTINGS[name], "", quiet=True)
+        fit(name, tiny, run, SETTINGS[name], quiet=True)
 
 
 @every_system
@@ -230,16 +291,16 @@ def test_settings_are_checked(name, tiny):
         BASELINES[name].fit(tiny, sede=3)
 
 
-def test_what_cannot_be_opened(tiny, make_tiny, tmp_path):
+def test_what_cannot_be_opened(tiny, tmp_path):
     with pytest.raises(UserError, match="unknown baseline 'popular': there are popularity, item-knn"):
-        fit_run("popular", tiny, tmp_path / "no", {}, "")
-    run = tmp_path / "run"
-    fit_run("popularity", tiny, run, {}, "", quiet=True)
-    with pytest.raises(UserError, match="is not the data set of this run"):
-        BaselineRun.load(run, make_tiny({"a-user00": "b1"}).path)
+        fit("popular", tiny, tmp_path / "no", {})
+    with pytest.raises(UserError, match="p5 is trained as a model: with vip5 baseline p5"):
+        fit("p5", tiny, tmp_path / "no", {})
+    assert not (tmp_path / "no").exists()
+    run, sizes = tmp_path / "run", (tiny.n_users, tiny.n_items)
+    fit("popularity", tiny, run, {}, quiet=True)
+    with pytest.raises(UserError, match=r"baseline\.safetensors is damaged or of another version"):
+        load_fitted(run, "item-knn", {}, *sizes)
     (run / "baseline.safetensors").write_bytes(b"nothing")
-    with pytest.raises(UserError, match=r"baseline\.safetensors is damaged"):
-        BaselineRun.load(run)
-    (run / "run.json").write_text('{"baseline": "popularity"}')
-    with pytest.raises(UserError, match=r"run\.json is damaged"):
-        BaselineRun.load(run)
+    with pytest.raises(UserError, match=r"baseline\.safetensors is damaged or of another version"):
+        load_fitted(run, "popularity", {}, *sizes)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vip5.baselines.base import Ranker
 from vip5.baselines.item_knn import ItemKNN
 from vip5.data import Ragged
 
@@ -51,8 +52,14 @@ def test_by_hand():
     dense = knn.similarity.toarray()
     assert dense[0, 1] == pytest.approx(2 / 6**0.5) and dense[0, 2] == pytest.approx(1 / 3**0.5)
     assert (dense == dense.T).all() and (dense.diagonal() == 0).all() and not dense[3].any()
-    ranked = knn.rank(Ragged.from_lists([[0], [0, 1], [3], [], [2, 1]]), 3)
+    histories = Ragged.from_lists([[0], [0, 1], [3], [], [2, 1]])
+    ranked = knn.rank(histories, 3, exclude=histories)
     assert ranked.tolist() == [[1, 2, -1], [2, -1, -1], [-1, -1, -1], [-1, -1, -1], [0, -1, -1]]
+    again = knn.rank(histories, 3, exclude=None).tolist()
+    assert again[0] == [1, 2, -1] and sorted(again[1][:2]) == [0, 1] and again[1][2] == 2 and again[2] == [-1] * 3
+    similar, values = knn.similar(np.array([0, 3, 1]), 2)
+    assert similar.tolist() == [[1, 2], [-1, -1], [0, -1]]
+    assert values == pytest.approx(np.array([[2 / 6**0.5, 1 / 3**0.5], [0, 0], [2 / 6**0.5, 0]]))
     assert knn.rank_candidates(np.array([[4, 2, 1]]), Ragged.from_lists([[0]])).tolist() == [[1, 2, 4]]
 
 
@@ -69,7 +76,7 @@ def test_lists_equal_a_slow_loop(data):
     }
     knn = ItemKNN.fit(shop, recent=recent, seed=2, **tuned)
     everything = np.tile(np.arange(n_items), (len(histories), 1))
-    ranked = knn.rank(Ragged.from_lists(histories), k)
+    ranked = knn.rank(Ragged.from_lists(histories), k, exclude=Ragged.from_lists(histories))
     ordered = knn.rank_candidates(everything, Ragged.from_lists(histories))
     for history, row, order in zip(histories, ranked.tolist(), ordered.tolist(), strict=True):
         scores = slow_scores(shop, history, recent, **tuned)
@@ -86,13 +93,27 @@ def test_lists_equal_a_slow_loop(data):
         assert (np.diff([scores[item] for item in order]) <= 1e-5).all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_lists_are_those_of_all_scores(data):
+    """Of every ranker, `Ranker.rank`: whatever is left out."""
+    n_items, k, n = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 12)), data.draw(st.integers(1, 6))
+    items = st.lists(st.integers(0, n_items - 1), max_size=6)
+    shop = Shop(data.draw(st.lists(items, min_size=1, max_size=6)), n_items)
+    histories, left_out = (Ragged.from_lists(data.draw(st.lists(items, min_size=n, max_size=n))) for _ in range(2))
+    knn = ItemKNN.fit(shop, recent=3)
+    for exclude in (None, histories, left_out):
+        expected = Ranker.rank(knn, histories, k, exclude=exclude)
+        assert knn.rank(histories, k, exclude=exclude).tolist() == expected.tolist()
+
+
 def test_histories_stay_as_they_are():
     histories = Ragged.from_lists([[1, 0, 1, 1], [0, 2], [2, 2]])
     before = histories.values.copy(), histories.offsets.copy()
     shop = Shop([], 3)
     shop.history = lambda split: histories  # type: ignore[method-assign]
     knn = ItemKNN.fit(shop)
-    knn.rank(histories, 2), knn.rank_candidates(np.array([[0, 1, 2]] * 3), histories)
+    knn.rank(histories, 2, exclude=histories), knn.rank_candidates(np.array([[0, 1, 2]] * 3), histories)
     assert (histories.values == before[0]).all() and (histories.offsets == before[1]).all()
 
 
@@ -105,10 +126,10 @@ def test_many_users_at_once_are_ranked_as_one_by_one():
     shop = Shop([rng.integers(0, 200, rng.integers(1, 30)).tolist() for _ in range(2500)], 200)
     knn, histories = ItemKNN.fit(shop), shop.history("train")
     lists = np.stack([rng.permutation(200)[:20] for _ in range(2500)])
-    together, ordered = knn.rank(histories, 10), knn.rank_candidates(lists, histories)
+    together, ordered = knn.rank(histories, 10, exclude=histories), knn.rank_candidates(lists, histories)
     for user in (0, 1023, 1024, 2047, 2499):
         alone = Ragged.from_lists([histories[user]])
-        assert together[user].tolist() == knn.rank(alone, 10)[0].tolist()
+        assert together[user].tolist() == knn.rank(alone, 10, exclude=alone)[0].tolist()
         best = -np.sort(
             -knn.similarity[np.unique(histories[user][-20:])].sum(axis=0)[np.setdiff1d(range(200), histories[user])]
         )

@@ -37,6 +37,9 @@ def test_scores_and_gradients_are_those_of_a_dense_graph(tiny, layers):
     asked = np.arange(tiny.n_users)
     scores = system.scores(tiny.history("test"), asked)
     assert np.allclose(scores, (users_UD @ items_ID.T).detach().numpy(), atol=1e-6)
+    unit_ID = torch.nn.functional.normalize(items_ID.detach(), dim=1)
+    similar, cosines = system.similar(np.arange(tiny.n_items), 4)
+    assert np.allclose(cosines, np.take_along_axis((unit_ID @ unit_ID.T).numpy(), similar, axis=1), atol=1e-5)
 
     u, i, j = torch.tensor([[0, 3, 79, 3], [1, 5, 12, 5], [8, 2, 4, 9]])
     above = (users_UD[u] * (items_ID[i] - items_ID[j])).sum(dim=1)

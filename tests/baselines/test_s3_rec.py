@@ -8,8 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vip5.baselines import state
-from vip5.baselines.run import fit_run
+from vip5.baselines import fitted, state
 from vip5.baselines.s3_rec import S3Rec, S3RecSettings, attributes_of, masked_items, segments
 from vip5.baselines.sasrec import SASRec
 from vip5.data import Dataset, prepare
@@ -132,7 +131,7 @@ def test_pretraining_reads_attributes(shelves):
 def test_first_pretraining_then_fine_tuning(shelves, tmp_path, monkeypatch):
     """Pre-training is not validated, is no patience lost, and goes on exactly when stopped within."""
     monkeypatch.setattr(state, "_SAVE_SECONDS", -1.0)
-    whole = fit_run("s3-rec", shelves, tmp_path / "whole", SHORT | {"patience": 2}, "", quiet=True).system
+    whole = fitted.fit("s3-rec", shelves, tmp_path / "whole", SHORT | {"patience": 2}, quiet=True)
     lines = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
     assert len(lines) == 6 and ["validation/NDCG@10" in line for line in lines] == [False] * 3 + [True] * 3
     assert whole.summary["best_epoch"] > 3 and whole.summary["objectives"] == "aap, mip, map, sp"
@@ -147,9 +146,9 @@ def test_first_pretraining_then_fine_tuning(shelves, tmp_path, monkeypatch):
 
     monkeypatch.setattr(S3Rec, "pretraining_batches", stopped)
     with pytest.raises(KeyboardInterrupt):
-        fit_run("s3-rec", shelves, tmp_path / "run", SHORT | {"patience": 2}, "", quiet=True)
+        fitted.fit("s3-rec", shelves, tmp_path / "run", SHORT | {"patience": 2}, quiet=True)
     monkeypatch.setattr(S3Rec, "pretraining_batches", batches)
-    gone_on = fit_run("s3-rec", shelves, tmp_path / "run", SHORT | {"patience": 2}, "", quiet=True).system.tensors()
+    gone_on = fitted.fit("s3-rec", shelves, tmp_path / "run", SHORT | {"patience": 2}, quiet=True).tensors()
     assert all(torch.equal(gone_on[name], tensor) for name, tensor in whole.tensors().items())
 
 

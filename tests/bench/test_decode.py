@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from vip5.bench.generate import PrefixTrie, ctranslate2
-from vip5.bench.measure import Row, take_turns
+from vip5.bench.measure import Rate, take_turns
 from vip5.bench.workload import random_run
 from vip5.cli.main import app
 
@@ -57,7 +57,7 @@ def test_methods_take_turns_and_rates_are_of_medians():
     order: list[str] = []
     times = take_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2, warm_up=1)
     assert order == ["a", "b"] * 3 and [len(t) for t in times.values()] == [2, 2]
-    row = Row.of("a", "users", 10, [1.0, 2.0, 4.0], floor=0.5)
+    row = Rate.of("a", "users", 10, [1.0, 2.0, 4.0], floor=0.5)
     assert (row.median, row.low, row.high, row.seconds, row.reached) == (5.0, 2.5, 10.0, 2.0, 0.25)
 
 

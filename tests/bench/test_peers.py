@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from vip5.bench.peers import hugging_face
-from vip5.model import VIP5, AdapterConfig, ModelConfig
-from vip5.model.input import PAD, ModelInput
+from vip5.bench.peers import PaddedVIP5, hugging_face
+from vip5.bench.train import TUNINGS
+from vip5.model import VIP5, ModelConfig
+from vip5.model.input import PAD, Content, ModelInput
 
 FORMS = {
     "v1.0": {"gated": False, "activation": "relu", "tied_head": True},
@@ -16,8 +17,9 @@ FORMS = {
 def a_model(form: str, mode: str) -> VIP5:
     torch.manual_seed(0)
     sizes = {"d_model": 32, "d_kv": 12, "d_ff": 40, "heads": 4, "encoder_layers": 3, "decoder_layers": 2}
-    model = VIP5(ModelConfig(text_vocab=50, new_tokens=7, feature_dim=6, adapter=AdapterConfig(mode=mode), **sizes,
-                             **FORMS[form])).eval()  # fmt: skip
+    modalities = [{"name": "photo", "dim": 6, "tokens": 2}, {"name": "text", "dim": 5, "tokens": 1}]
+    own = {"text_vocab": 50, "new_tokens": 7, "modalities": modalities, "peft": TUNINGS[mode]}
+    model = VIP5(ModelConfig.model_validate(own | sizes | FORMS[form])).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "norm" in name:
@@ -33,9 +35,14 @@ def batch() -> ModelInput:
     ids = torch.randint(2, 57, (3, 31))
     ids[1, 13:] = PAD
     categories = torch.zeros_like(ids)
-    categories[:, 3:5] = 1
+    categories[:, 3:5], categories[:, 5] = 1, 2
     words = torch.arange(31) * (ids != PAD)
-    return ModelInput(ids, words, categories, torch.arange(6), torch.randn(3, 6), torch.tensor([True, False, True]))
+    content = {
+        "photo": Content(torch.arange(6), torch.randn(3, 6), torch.tensor([True, False, True])),
+        "text": Content(torch.tensor([1, 0, 1]), torch.randn(2, 5), torch.tensor([False, True])),
+    }
+    targets = torch.tensor([[9, 8, 56, 1], [7, 1, 0, 0], [50, 4, 1, 0]])
+    return ModelInput(ids, words, categories, content, targets)
 
 
 @pytest.mark.parametrize("mode", ["full", "self", "self+cross"])
@@ -51,6 +58,12 @@ def test_logits_are_ours(form, mode, attention, batch):
         mask = (batch.input_ids != PAD).long()
         logits = theirs(inputs_embeds=model.embed(batch), attention_mask=mask, decoder_input_ids=targets).logits
     torch.testing.assert_close(logits, ours, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_loss_of_each_sample_is_ours(form, batch):
+    model = a_model(form, "self+cross")
+    torch.testing.assert_close(PaddedVIP5(model)(batch), model(batch), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["full", "self+cross"])

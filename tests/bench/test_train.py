@@ -13,7 +13,7 @@ from vip5.bench.peers import PaddedVIP5
 from vip5.bench.workload import random_run
 from vip5.cli import bench_train
 from vip5.data import Dataset
-from vip5.model.input import ModelInput
+from vip5.model.input import Content, ModelInput
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,9 @@ def test_dropout_is_turned_off_in_both(step):
     model = bench.in_mode(run.model, "self+cross")
     peer = PaddedVIP5(model).train()
     for either in (model, peer):
-        assert not torch.equal(either.sample_losses(work.padded), either.sample_losses(work.padded))
+        assert not torch.equal(either(work.padded), either(work.padded))
         bench.without_dropout(either)
-    ours, theirs = (either.sample_losses(work.padded) for either in (model, peer))
+    ours, theirs = (either(work.padded) for either in (model, peer))
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
@@ -66,12 +66,10 @@ def test_the_floor_is_what_pytorch_counts(step, mode):
     ids = torch.randint(2, 100, (3, 40))
     categories = torch.zeros_like(ids)
     categories[:, 3:5] = 1
-    has_photo = torch.ones(3, dtype=torch.bool)
-    batch = ModelInput(
-        ids, ids, categories, torch.arange(6), torch.randn(3, 512), has_photo, torch.randint(2, 100, (3, 1))
-    )
+    photo = Content(torch.arange(6), torch.randn(3, 512), torch.ones(3, dtype=torch.bool))
+    batch = ModelInput(ids, ids, categories, {"photo": photo}, torch.randint(2, 100, (3, 1)))
     with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: addmm_flops}) as counter:
-        model.loss(batch).backward()
+        model(batch).mean().backward()
     expected = counter.get_total_flops()
     assert bench.operations(model.config, batch, model) == pytest.approx(expected, rel=1e-3)
 

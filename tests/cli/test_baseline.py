@@ -6,10 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from vip5.baselines.copied import FrequentSentence
 from vip5.baselines.popularity import Popularity
-from vip5.baselines.run import BaselineRun
-from vip5.evaluation.baseline import evaluate_baseline
 from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
 from vip5.evaluation.stored import load_sentences
@@ -28,14 +25,14 @@ def runs(vip5, tiny_data, tmp_path):
 def test_a_baseline_is_evaluated_and_compared_like_a_model(vip5, tiny_data, tiny_run, runs):
     results = json.loads((runs / "popularity.json").read_text())
     held = HeldOut.of(tiny_data)
-    ranked = Popularity.fit(tiny_data).rank(held.histories, 10)
+    ranked = Popularity.fit(tiny_data).rank(held.histories, 10, exclude=held.histories)
     expected = ranking_metrics(ranks_in_list(ranked, held.targets), (10,))["NDCG@10"].mean()
     by = {(r["prompt"], r["metric"], r["group"], r["kind"]): r for r in results["results"]}
     for prompt in ("A-3", "A-9"):
         found = by[prompt, "NDCG@10", "all", "model"]
         assert found["value"] == pytest.approx(expected) and found["difference"] == 0 and found["seed"] == 0
     candidates = ranking_metrics(
-        ranks_in_list(Popularity.fit(tiny_data).rank_candidates(held.lists), held.targets), (5,)
+        ranks_in_list(Popularity.fit(tiny_data).rank_candidates(held.lists, held.histories), held.targets), (5,)
     )
     assert by["B-5", "HR@5", "all", "model"]["value"] == pytest.approx(candidates["HR@5"].mean())
     assert results["audit"]["verdict"] == "clean" and "item-knn: Sarwar" in (runs / "item-knn/README.md").read_text()
@@ -56,12 +53,13 @@ def test_p5_is_a_model_and_compared_as_one(vip5, tiny_data, tiny_settings, runs)
     code, out, _ = vip5(*words, "--out", runs / "p5", "--json")
     about = json.loads((runs / "p5/run.json").read_text())
     assert code == 0 and json.loads(out)["run"] == str(runs / "p5")
-    assert about["config"]["model"]["image_tokens"] == 0 and about["config"]["seed"] == 3 and about["features"] is None
+    assert about["config"]["modalities"] == {} and about["config"]["seed"] == 3 and about["kind"] == "model"
+    assert about["config"]["peft"]["method"] == "full"
     assert vip5("evaluate", runs / "p5", "--beams", 10, "--prompts", "A-3")[0] == 0
     code, out, _ = vip5("compare", runs / "popularity", runs / "p5", "--metrics", "HR@5", "--json")
     assert code == 0 and {row["system"] for row in json.loads(out)["rows"]} == {"p5"}
-    code, _, err = vip5(*words, "model.image_tokens=1", "--out", runs / "other")
-    assert code == 2 and "a P5 has no image tokens" in " ".join(err.split()) and not (runs / "other").exists()
+    code, _, err = vip5(*words, "modalities.photo.tokens=1", "--out", runs / "other")
+    assert code == 2 and "a P5 has no modalities" in " ".join(err.split()) and not (runs / "other").exists()
 
 
 def test_what_is_refused(vip5, tiny_data, runs):
@@ -70,10 +68,10 @@ def test_what_is_refused(vip5, tiny_data, runs):
         (("baseline", "sasrec", tiny_data.path, "-o", runs / "x", "losss=ce"), "losss: no such setting"),
         (("baseline", "item-knn", tiny_data.path, "-o", runs / "x", "recent=0"), "settings of item-knn: recent"),
         (("baseline", "popularity", tiny_data.path, "-o", runs / "popularity"), "holds a finished run"),
-        (("evaluate", runs / "popularity", "--decode", "exact"), "are of models"),
+        (("evaluate", runs / "popularity", "--decode", "exact"), "is a baseline, which scores all items"),
         (("evaluate", runs / "popularity", "--prompts", "Z-1"), "unknown prompt Z-1"),
         (("evaluate", runs / "popularity", "--prompts", "C-7"), "prompt C-7 is not evaluated"),
-        (("recommend", runs / "popularity", "--user", tiny_data.users["user"][0]), "is the run of a baseline"),
+        (("evaluate", runs / "popularity", "--int8"), "--int8 is of models"),
     ):
         code, _, err = vip5(*words)
         assert code == 2 and message in " ".join(err.split())
@@ -108,16 +106,3 @@ def test_writers_are_asked_about_the_same_reviews_as_a_model(vip5, tiny_data, ti
     code, out, _ = vip5("compare", model, *(tmp_path / name for name in names), "--json")
     rows = {(row["prompt"], row["metric"], row["system"]) for row in json.loads(out)["rows"]}
     assert code == 0 and rows == {("C-12", metric, name) for metric in ("BLEU-4", "ROUGE-L") for name in names}
-
-
-def test_a_writer_reads_of_a_review_what_the_prompt_tells(tiny_data, monkeypatch):
-    run = BaselineRun(FrequentSentence.fit(tiny_data), tiny_data)
-    seen = []
-    monkeypatch.setattr(FrequentSentence, "write", lambda self, told: seen.append(told) or ["so it is"] * len(told))
-    done = evaluate_baseline(run, ["C-1", "C-3", "C-9", "C-12"])
-    told = [{name for name in ("rating", "feature") if shown[name].count()} for shown in seen]
-    assert told == [set(), {"rating"}, {"feature"}, {"rating", "feature"}]
-    for shown, name in zip(seen, ("C-1", "C-3", "C-9", "C-12"), strict=True):
-        samples = done.told[name].samples
-        assert shown.columns == ["user", "item", "rating", "feature"]
-        assert shown["user"].to_list() == samples.user.tolist() and shown["item"].to_list() == samples.item.tolist()

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from vip5.evaluation.stored import rank_rows, save_ranks
+from vip5.evaluation.stored import rank_rows, save_about, save_ranks
+from vip5.predict.folder import FORMAT
 from vip5.training import load_config
 
 USERS = pl.Series([f"U{number}" for number in range(100)])
@@ -20,9 +21,12 @@ def runs(tmp_path) -> list[Path]:
     for name, seed, shift in (("good-0", 0, 0), ("good-1", 1, 0), ("bad", 0, 8)):
         folder = tmp_path / name
         folder.mkdir()
-        config = load_config("nano", None, [f"seed={seed}", f"model.image_tokens={2 if shift else 0}"]).model_dump()
-        about = {"dataset": {"name": "shop", "hash": "ab12", "protocol": "clean"}, "features": None}
+        config = load_config(
+            "best", None, [f"seed={seed}", f"modalities.photo.tokens={1 if shift else 2}"]
+        ).model_dump()
+        about = {"dataset": {"name": "shop", "hash": "ab12", "protocol": "clean"}, "format": FORMAT, "kind": "model"}
         (folder / "run.json").write_text(json.dumps(about | {"extra_prompts": None, "config": config}))
+        save_about(folder, {"again": False, "notes": ["bought in this order"]})
         ranks = np.random.default_rng(seed).integers(0, 12, 100) + shift
         save_ranks(folder, pl.concat([rank_rows(prompt, USERS, ranks, 20) for prompt in ("A-3", "A-9")]))
         folders.append(folder)
@@ -34,7 +38,14 @@ def test_table(vip5, runs):
     words = " ".join(out.split())
     assert (code, err) == (0, "") and "Differences from good-0" in out
     assert "A-9 NDCG@10 · n 100" in out and out.count("worse") == 4 and out.count("no difference shown") == 4
-    for said in ("8 comparisons", "Holm, 1979", "1,000 resamples", "100 users", "good-0: 0; good-1: 1; bad: 0"):
+    for said in (
+        "8 comparisons",
+        "Holm, 1979",
+        "1,000 resamples",
+        "100 users",
+        "good-0: 0; good-1: 1; bad: 0",
+        "Data: bought in",
+    ):
         assert said in words
     assert max(map(len, out.splitlines())) <= 120
 

@@ -24,7 +24,7 @@ def test_as_json(vip5, tiny_data: Dataset, tmp_path: Path):
     words = [
         "--scheme",
         "semantic",
-        'codes.semantic.sources=["text","photos"]',
+        'codes.semantic.sources=["text","photo"]',
         "--out",
         tmp_path / "c.parquet",
         "--json",
@@ -40,7 +40,7 @@ def test_what_the_user_can_mend(vip5, tiny_data: Dataset, tmp_path: Path):
         (["--scheme", "digits"], "unknown item codes 'digits'"),
         (["--scheme", "paper"], "need a paper_id for every item"),
         (["codes.semantic.size=1"], "codes.semantic.size"),
-        (["--out", tiny_data.path / "manifest.json" / "x"], "choose another --out"),
+        (["--out", tiny_data.path / "manifest.json" / "x"], "choose another place"),
     ):
         code, _, err = vip5("data", "codes", tiny_data.path, *words)
         assert code == 2 and said in err and err.startswith("error: ") and err.count("\n") == 1

@@ -22,7 +22,7 @@ def test_the_best_setting_is_for_config(vip5, tiny_data, tmp_path):
 
 @pytest.mark.slow
 def test_a_model(vip5, tiny_data, tiny_settings, tmp_path):
-    words = *tiny_settings, "model.image_tokens=0", "optim.epochs=1", "--preset", "nano"
+    words = *tiny_settings, "modalities.photo=none", "optim.epochs=1", "--recipe", "best"
     code, out, _ = vip5("tune", "vip5", tiny_data.path, "--out", tmp_path / "search", "--trials", 1, *words, "--json")
     found = json.loads(out)
     assert code == 0 and found["done"] == 1 and found["config"]["optim"]["epochs"] == 1
@@ -39,7 +39,7 @@ def test_what_is_refused(vip5, tiny_data, tmp_path, monkeypatch):
         (("nothing", tiny_data.path, "-o", search, "--trials", 2), "there are popularity, item-knn"),
         (("item-knn", tiny_data.path, "-o", search), "as in --trials 20 or --minutes 60"),
         (("item-knn", tiny_data.path, "-o", search, "--trials", 2, "recents=3"), "recents: no such setting"),
-        (("item-knn", tiny_data.path, "-o", search, "--trials", 2, "--preset", "nano"), "--preset is of vip5"),
+        (("item-knn", tiny_data.path, "-o", search, "--trials", 2, "--recipe", "best"), "--recipe is of vip5"),
         (("item-knn", tiny_data.path, "-o", tiny_data.path, "--trials", 2), "is a dataset folder"),
     ):
         code, _, err = vip5("tune", *words)

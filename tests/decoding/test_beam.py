@@ -63,8 +63,7 @@ def unigram(logits: dict[int, float]) -> Recurrent:
 
 def prompts(rows: list[int]) -> ModelInput:
     ids = torch.tensor(rows).view(-1, 1)
-    none = torch.zeros(0)
-    return ModelInput(ids, ids, ids, none.long(), none.view(0, 1), none.bool())
+    return ModelInput(ids, ids, ids)
 
 
 def table(codes: list[tuple[int, ...]]) -> np.ndarray:

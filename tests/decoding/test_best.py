@@ -9,21 +9,21 @@ from hypothesis import strategies as st
 from vip5.data import Ragged
 from vip5.decoding import beam_search, best, best_items, score_items, top_items
 from vip5.items.trie import Trie
-from vip5.model import VIP5, AdapterConfig, ModelConfig
+from vip5.model import VIP5, Adapters, Full, ModelConfig
 from vip5.model.input import ModelInput
 
 VOCAB, ROWS, LENGTH = 60, 7, 9
+FULL = Full()
 code_sets = st.lists(
     st.lists(st.integers(2, 7), max_size=4).map(lambda word: (*word, 1)), min_size=1, max_size=60, unique=True
 )
 
 
-def make_model(mode: str = "full", sharpness: float = 1.0) -> VIP5:
+def make_model(peft: Full | Adapters = FULL, sharpness: float = 1.0) -> VIP5:
     torch.manual_seed(3)
     size = {"d_model": 16, "d_kv": 8, "d_ff": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 2}
-    form = {"gated": False, "activation": "relu", "tied_head": True, "image_tokens": 0}
-    adapter = AdapterConfig(mode=mode, reduction=4)
-    config = ModelConfig(text_vocab=VOCAB, new_tokens=0, adapter=adapter, **size, **form)
+    form = {"gated": False, "activation": "relu", "tied_head": True}
+    config = ModelConfig(text_vocab=VOCAB, new_tokens=0, peft=peft, **size, **form)
     model = VIP5(config).eval()
     with torch.no_grad():  # away from the start, where adapters do nothing and attention is nearly flat
         for weight in model.parameters():
@@ -39,8 +39,7 @@ def prompts() -> ModelInput:
     """Rows of different lengths, padded."""
     ids = torch.randint(2, VOCAB, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))
     ids *= torch.arange(LENGTH) < torch.tensor([9, 3, 6, 9, 1, 4, 8])[:, None]
-    zeros, none = torch.zeros_like(ids), torch.zeros(0)
-    return ModelInput(ids, zeros, zeros, none.long(), none.view(0, 1), none.bool())
+    return ModelInput(ids, torch.zeros_like(ids), torch.zeros_like(ids))
 
 
 def table(codes: list[tuple[int, ...]]) -> np.ndarray:
@@ -98,10 +97,10 @@ def test_equals_the_best_of_all_scores(codes, k, data):
     check(best_items(MODEL, prompts(), trie, k, Ragged.from_lists(exclude)), scores, k, exclude)
 
 
-@pytest.mark.parametrize("mode", ["full", "self+cross"])
+@pytest.mark.parametrize("peft", [FULL, Adapters(reduction=4)], ids=["full", "adapters"])
 @pytest.mark.parametrize("sharpness", [0.1, 1.0, 8.0])
-def test_a_large_catalogue_of_an_unsure_and_of_a_sure_model(mode, sharpness):
-    model, codes = make_model(mode, sharpness), clustered()
+def test_a_large_catalogue_of_an_unsure_and_of_a_sure_model(peft, sharpness):
+    model, codes = make_model(peft, sharpness), clustered()
     order = np.random.default_rng(1).permutation(len(codes))  # items need not follow their codes
     trie = Trie.build(codes, order)
     scores = score_items(model, prompts(), trie)

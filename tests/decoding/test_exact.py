@@ -8,18 +8,19 @@ import torch.nn.functional as F
 from vip5.data import Ragged
 from vip5.decoding import beam_search, exact, score_items, top_items
 from vip5.items.trie import Trie
-from vip5.model import VIP5, AdapterConfig, ModelConfig
+from vip5.model import VIP5, Adapters, Full, ModelConfig
 from vip5.model.backbone import Encoded
 from vip5.model.input import ModelInput
 
 TEXT, NEW, ROWS, LENGTH = 30, 60, 5, 9
+FULL = Full()
 
 
-def make_model(mode: str = "full", tied: bool = True) -> VIP5:
+def make_model(peft: Full | Adapters = FULL, tied: bool = True) -> VIP5:
     torch.manual_seed(3)
     size = {"d_model": 16, "d_kv": 8, "d_ff": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 3}
-    form = {"gated": not tied, "activation": "relu" if tied else "gelu_new", "tied_head": tied, "image_tokens": 0}
-    config = ModelConfig(text_vocab=TEXT, new_tokens=NEW, adapter=AdapterConfig(mode=mode, reduction=4), **size, **form)
+    form = {"gated": not tied, "activation": "relu" if tied else "gelu_new", "tied_head": tied}
+    config = ModelConfig(text_vocab=TEXT, new_tokens=NEW, peft=peft, **size, **form)
     model = VIP5(config).eval()
     with torch.no_grad():  # away from the start, where adapters do nothing and attention is nearly flat
         for weight in model.parameters():
@@ -31,8 +32,7 @@ def prompts() -> ModelInput:
     """Rows of different lengths, padded."""
     ids = torch.randint(2, TEXT, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))
     ids *= torch.arange(LENGTH) < torch.tensor([9, 3, 6, 9, 1])[:, None]
-    zeros, none = torch.zeros_like(ids), torch.zeros(0)
-    return ModelInput(ids, zeros, zeros, none.long(), none.view(0, 1), none.bool())
+    return ModelInput(ids, torch.zeros_like(ids), torch.zeros_like(ids))
 
 
 def atomic() -> np.ndarray:
@@ -83,11 +83,11 @@ def teacher_forced(model: VIP5, batch: ModelInput, codes: np.ndarray) -> torch.T
     return scores
 
 
-@pytest.mark.parametrize("mode, tied", [("full", True), ("self+cross", True), ("full", False)])
+@pytest.mark.parametrize(("peft", "tied"), [(FULL, True), (Adapters(reduction=4), True), (FULL, False)])
 @pytest.mark.parametrize("kind", CODES)
 @torch.no_grad()
-def test_equals_teacher_forcing_of_every_code(kind, mode, tied):
-    model, batch, codes = make_model(mode, tied), prompts(), CODES[kind]
+def test_equals_teacher_forcing_of_every_code(kind, peft, tied):
+    model, batch, codes = make_model(peft, tied), prompts(), CODES[kind]
     scores = score_items(model, batch, Trie.build(codes))
     assert scores.dtype == torch.float32
     torch.testing.assert_close(scores, teacher_forced(model, batch, codes), atol=1e-4, rtol=0)

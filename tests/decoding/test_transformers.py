@@ -9,7 +9,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from vip5.decoding import beam_search, best_of_beam, greedy
 from vip5.items.trie import Trie
-from vip5.model import VIP5, AdapterConfig, ModelConfig
+from vip5.model import VIP5, ModelConfig
 from vip5.model.input import ModelInput
 from vip5.model.t5 import load_t5
 
@@ -34,7 +34,7 @@ def models(request, tmp_path_factory) -> tuple[T5ForConditionalGeneration, VIP5]
     folder = tmp_path_factory.mktemp("t5")
     theirs.save_pretrained(folder)
     fields, weights = load_t5(folder)
-    ours = VIP5(ModelConfig(**fields, image_tokens=0, adapter=AdapterConfig(mode="full"))).eval()
+    ours = VIP5(ModelConfig(**fields)).eval()
     left_out = ours.load_state_dict(weights, strict=False)
     assert not left_out.unexpected_keys
     with torch.no_grad():
@@ -47,8 +47,7 @@ def models(request, tmp_path_factory) -> tuple[T5ForConditionalGeneration, VIP5]
 def batch() -> ModelInput:
     ids = torch.randint(2, VOCAB, (ROWS, LENGTH), generator=torch.Generator().manual_seed(0))
     ids *= torch.arange(LENGTH) < torch.tensor([12, 3, 7, 12, 5])[:, None]  # rows are padded
-    zeros, none = torch.zeros_like(ids), torch.zeros(0)
-    return ModelInput(ids, zeros, zeros, none.long(), none.view(0, 1), none.bool())
+    return ModelInput(ids, torch.zeros_like(ids), torch.zeros_like(ids))
 
 
 def generate(theirs: T5ForConditionalGeneration, batch: ModelInput, K: int, max_length: int, **options):

@@ -1,6 +1,7 @@
-"""Made-up results and cases."""
+"""Made-up results and cases, a system whose answers are given, and a trained one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,17 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from vip5.data import Dataset, prepare
+from vip5.data import Dataset, Ragged
+from vip5.data.catalogue import Catalogue
+from vip5.evaluation.evaluate import Evaluation
 from vip5.evaluation.intervals import Difference, Estimate
 from vip5.evaluation.report import Case, Explained, Product, Recommended
 from vip5.evaluation.results import Machine, Result, Results
+from vip5.predict.answers import ModelSystem
+from vip5.predict.lists import Ranking
+from vip5.predict.model import TrainedModel
+from vip5.predict.system import Decoding
+from vip5.prompts import Prompt, load_prompts
 
 MACHINE = Machine(cpu="Some CPU", cores=2, device="cpu", python="3.12.1", torch="2.13.0")
 RANKING = ("HR@1", "NDCG@1", "HR@5", "NDCG@5", "HR@10", "NDCG@10", "MRR@10")
@@ -82,36 +90,83 @@ def cases(photos: list[Path]) -> list[Case]:
     ]
 
 
+@dataclass
+class Stub:
+    """A system by the letter of the protocol, whose answers are given: for each user an order of all items."""
+
+    catalogue: Catalogue
+    best: np.ndarray  # int [n_users, m], the best first
+    said: Callable[[pl.DataFrame], list[str]] = lambda asked: ["it is good"] * len(asked)
+    name: str = "stub"
+    seed: int = 0
+    leaky: bool = False
+    prompts: dict[str, Prompt] = field(default_factory=load_prompts, repr=False)
+
+    def why_not(self, prompt: Prompt) -> str | None:
+        return None
+
+    def reads_history(self, prompt: Prompt) -> bool:
+        return True
+
+    def rank(
+        self, prompt: Prompt, users: np.ndarray, histories: Ragged, k: int, how: Decoding,
+        exclude: Ragged | None = None, among: np.ndarray | None = None,
+    ) -> Ranking:  # fmt: skip
+        listed = []
+        for row, user in enumerate(users):
+            left_out = set() if exclude is None else set(exclude[row].tolist())
+            kept = [item for item in self.best[user].tolist() if item not in left_out][:k]
+            listed.append(kept + [-1] * (k - len(kept)))
+        return Ranking(np.array(listed), None)
+
+    def choose(
+        self, prompt: Prompt, users: np.ndarray, histories: Ragged, candidates: np.ndarray, how: Decoding
+    ) -> Ranking:
+        orders = [self.best[user].tolist() for user in users]
+        listed = [sorted(row, key=order.index) for row, order in zip(candidates.tolist(), orders, strict=True)]
+        return Ranking(np.array(listed), None)
+
+    def explain(self, prompt: Prompt, asked: pl.DataFrame, how: Decoding) -> list[str]:
+        return self.said(asked)
+
+    def similar(self, items: np.ndarray, k: int) -> Ranking:
+        raise NotImplementedError
+
+    def facts(self) -> list[tuple[str, str]]:
+        return [("answers", "given")]
+
+
+def number(evaluation: Evaluation, prompt: str, metric: str, kind: str = "model") -> Result:
+    """The one result of all users."""
+    return next(r for r in evaluation.results if (r.prompt, r.metric, r.group, r.kind) == (prompt, metric, "all", kind))
+
+
+def by_hand(lists: np.ndarray, targets: np.ndarray, k: int) -> tuple[float, float]:
+    """HR@k and NDCG@k of ranked lists."""
+    hits, gains = [], []
+    for ranked, target in zip(lists.tolist(), targets.tolist(), strict=True):
+        place = ranked[:k].index(target) if target in ranked[:k] else None
+        hits.append(place is not None)
+        gains.append(0.0 if place is None else 1 / np.log2(place + 2))
+    return float(np.mean(hits)), float(np.mean(gains))
+
+
+@pytest.fixture(scope="session")
+def model(tiny_run: Path) -> TrainedModel:
+    return TrainedModel.load(tiny_run)
+
+
+@pytest.fixture(scope="session")
+def system(model: TrainedModel) -> ModelSystem:
+    return ModelSystem(model)
+
+
 @pytest.fixture
-def make_shop(tmp_path: Path) -> Callable[..., Dataset]:
-    """Prepares a data set from rows: what each user buys in turn, and tables of items and reviews."""
-
-    def make(bought: dict[str, Sequence], items: dict | None = None, reviews: list[dict] | None = None, **options):
-        folder = tmp_path / f"shop{len(list(tmp_path.iterdir()))}"
-        folder.mkdir()
-        rows = [(user, str(item), n) for user, row in bought.items() for n, item in enumerate(row)]
-        tables = {"interactions": pl.DataFrame(rows, ["user", "item", "timestamp"], orient="row")}
-        if "names" in options:
-            names = options.pop("names")
-            tables["interactions"] = tables["interactions"].with_columns(user_name=pl.col("user").replace(names))
-        tables |= {"items": pl.DataFrame(items)} if items else {}
-        tables |= {"reviews": pl.DataFrame(reviews)} if reviews else {}
-        paths = {name: folder / f"{name}.parquet" for name in tables}
-        for name, table in tables.items():
-            table.write_parquet(paths[name])
-        return prepare(folder / "dataset", **paths, **options)
-
-    return make
-
-
-@pytest.fixture
-def random_shop(make_shop: Callable[..., Dataset]) -> Dataset:
-    """300 users who each buy 4 to 9 of 1,000 items without any taste, and write of each: nothing can be foretold."""
-    rng = np.random.default_rng(0)
-    bought = {f"u{n:03}": [f"i{i:04}" for i in rng.choice(1000, rng.integers(4, 10), False)] for n in range(300)}
-    reviews = [
-        {"user": user, "item": item, "rating": 4.0, "headline": f"so {item[-1]}", "explanation": f"It is {item} ."}
-        for user, row in bought.items()
-        for item in row
-    ]
-    return make_shop(bought, {"item": [f"i{n:04}" for n in range(1000)]}, reviews)
+def some(tiny_data: Dataset) -> Dataset:
+    """The shop, where users 0 to 9 have no test part, 10 to 19 no training part, and others 1 to 3 test items."""
+    data = Dataset(tiny_data.path)
+    lengths, user = data.sequences.lengths, np.arange(data.n_users)
+    test = np.where(user < 10, 0, 1 + user % 3)
+    train = np.where((user >= 10) & (user < 20), 0, lengths - test - 1)
+    data.__dict__["_split_counts"] = np.stack([train, lengths - test - train, test])
+    return data

@@ -10,11 +10,12 @@ import pytest
 import sacrebleu
 
 from vip5.errors import UserError
-from vip5.evaluation.compare import METRICS, Comparison, compare, note, table
+from vip5.evaluation.compare import METRICS, RunComparison, compare, note, table
 from vip5.evaluation.intervals import difference_of, holm, paired_difference, two_level_samples
 from vip5.evaluation.ranking import hit_rate, ndcg
-from vip5.evaluation.stored import rank_rows, save_ranks, save_sentences
+from vip5.evaluation.stored import rank_rows, save_about, save_ranks, save_sentences
 from vip5.evaluation.text import TextScores
+from vip5.predict.folder import FORMAT
 from vip5.training import load_config
 
 N = 200
@@ -45,15 +46,17 @@ def run(tmp_path) -> Callable[..., Path]:
     def write(
         name: str, ranks: dict[str, np.ndarray], written: pl.DataFrame | None = None, seed: int = 0,
         data_hash: str = "ab12", protocol: str = "clean", depth: int = 20, users: pl.Series = USERS,
-        setting: str = "optim.epochs=3",
+        setting: str = "optim.epochs=3", again: bool = False,
     ) -> Path:  # fmt: skip
         folder = tmp_path / name
         folder.mkdir(parents=True)
         about = {
-            "dataset": {"path": "/data", "name": "shop", "hash": data_hash, "protocol": protocol}, "features": None,
-            "extra_prompts": None, "config": load_config("nano", None, [f"seed={seed}", setting]).model_dump(),
+            "format": FORMAT, "kind": "model", "modalities": {}, "extra_prompts": None,
+            "dataset": {"path": "/data", "name": "shop", "hash": data_hash, "protocol": protocol},
+            "config": load_config("best", None, [f"seed={seed}", setting]).model_dump(),
         }  # fmt: skip
         (folder / "run.json").write_text(json.dumps(about))
+        save_about(folder, {"again": again, "notes": ["bought in this order"]})
         rows = [rank_rows(prompt, users, values, depth) for prompt, values in ranks.items()]
         save_ranks(folder, pl.concat(rows).sample(fraction=1, shuffle=True, seed=seed))  # the order does not matter
         if written is not None:
@@ -63,7 +66,7 @@ def run(tmp_path) -> Callable[..., Path]:
     return write
 
 
-def row(found: Comparison, metric: str, prompt: str = "A-3", system: str | None = None):
+def row(found: RunComparison, metric: str, prompt: str = "A-3", system: str | None = None):
     return next(
         r for r in found.rows if (r.metric, r.prompt) == (metric, prompt) and (system is None or r.system == system)
     )
@@ -176,7 +179,7 @@ def test_seeds_are_joined(run):
     def ranks(shift: int, seed: int) -> dict[str, np.ndarray]:
         return {"A-3": noisy(RANKS, seed) + shift}
 
-    wide = "model.image_tokens=4"
+    wide = "modalities.photo.tokens=4"
     runs = [run(f"a{seed}", ranks(0, seed), seed=seed) for seed in (0, 1, 2)]
     runs[1:1] = [run(f"b{seed}", ranks(5, seed + 10), seed=seed, setting=wide) for seed in (0, 1)]
     found = compare(runs, metrics=["HR@5", "NDCG@10"], join_seeds=True)
@@ -193,7 +196,15 @@ def test_seeds_are_joined(run):
     assert rows[3][0] == "A-3 NDCG@10 · n 200"
     assert rows[-1][2] == f"{np.std(r.by_seed, ddof=1):.4f}"[1:] and rows[-1][-1] == "worse"
     said = note(found)
-    for part in ("2 comparisons", "Holm", "10,000 resamples", "200 users", "over users and seeds", "0, 1, 2; b0"):
+    for part in (
+        "Data: bought in this order.",
+        "2 comparisons",
+        "Holm",
+        "10,000 resamples",
+        "200 users",
+        "over users and seeds",
+        "0, 1, 2; b0",
+    ):
         assert part in said
 
 
@@ -267,11 +278,15 @@ def test_runs_that_do_not_fit_are_refused(run, tmp_path):
     refused("unknown metric HR@0", same, metrics=["HR@0"])
     refused("no metric of BLEU-4 is one of prompt A-3", same, prompts=["A-3"], metrics=["BLEU-4"])
     refused("no prompt that all runs", run("A-9", {"A-9": RANKS}))
-    wide = run("wide", {"A-3": RANKS}, setting="model.image_tokens=4")
+    wide = run("wide", {"A-3": RANKS}, setting="modalities.photo.tokens=4")
     refused("have the same seed", wide, run("again", {"A-3": RANKS}), join_seeds=True)
+    again = run("anew", {"A-3": RANKS}, again=True)
+    refused("anew and .*a were not evaluated alike: .*evaluate both with --allow-again, or with --no-allow-", again)
     refused("12 comparisons corrected .* at least 480", same, resamples=479)
     (tmp_path / "fewer" / "ranks.parquet").unlink()
     refused(r"no .*fewer/ranks\.parquet: evaluate the run first", fewer)
+    (tmp_path / "lists" / "evaluation.json").unlink()
+    refused(r"no .*lists/evaluation\.json: evaluate the run first", tmp_path / "lists")
 
 
 def test_default_metrics_say_nothing_twice():

@@ -22,7 +22,8 @@ def test_targets_are_drawn_outside_the_history(make_shop):
 def test_chance_by_hand(make_shop):
     """Two users with 3 and 2 items outside their history, lists of 2: HR 2/3 and 1, NDCG 1 + 1/log2 3 over these."""
     dataset = make_shop({"a": "wvw", "b": "xyzw"}, {"item": list("vwxyz")})
-    ranked = Popularity.fit(dataset).rank(HeldOut.of(dataset).histories, 2)
+    histories = HeldOut.of(dataset).histories
+    ranked = Popularity.fit(dataset).rank(histories, 2, exclude=histories)
     found = control(ranked, HeldOut.of(dataset), dataset.n_items, k=2)
     gain = 1 + 1 / np.log2(3)
     assert found.chance_hit_rate == pytest.approx((2 / 3 + 1) / 2)
@@ -31,10 +32,10 @@ def test_chance_by_hand(make_shop):
 
 def test_lists_that_do_not_know_are_at_chance_and_others_are_not(random_shop: Dataset):
     tested = HeldOut.of(random_shop)
-    found = control(Popularity.fit(random_shop).rank_candidates(tested.lists), tested)
+    found = control(Popularity.fit(random_shop).rank_candidates(tested.lists, tested.histories), tested)
     assert found.chance_hit_rate == pytest.approx(0.1) and found.p > 0.01
     assert found.hit_rate.low < 0.1 < found.hit_rate.high and found.ndcg.low < found.chance_ndcg < found.ndcg.high
-    ranked = Popularity.fit(random_shop).rank(tested.histories, 10)
+    ranked = Popularity.fit(random_shop).rank(tested.histories, 10, exclude=tested.histories)
     assert control(ranked, tested, random_shop.n_items).p > 0.01
     ranked[:, 3] = shuffled_targets(tested, random_shop.n_items)
     assert (

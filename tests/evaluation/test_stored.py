@@ -6,10 +6,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-import vip5.evaluation.stored as module
 from vip5.errors import UserError
 from vip5.evaluation.ranking import ABSENT
-from vip5.evaluation.stored import load_ranks, load_sentences, rank_rows, save_ranks, save_sentences
+from vip5.evaluation.stored import (
+    load_about,
+    load_ranks,
+    load_sentences,
+    rank_rows,
+    save_about,
+    save_ranks,
+    save_sentences,
+)
 
 USERS = pl.Series(["u", "v"])
 SENTENCES = pl.DataFrame({"prompt": ["C-3"], "user": ["u"], "item": ["x"], "written": ["good"], "truth": ["bad"]})
@@ -38,7 +45,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     def broken(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(module.os, "replace", broken)
+    monkeypatch.setattr(os, "replace", broken)
     with pytest.raises(UserError, match="no space"):
         save_ranks(tmp_path, rank_rows("A-3", USERS, np.array([5, 6]), 20))
     assert load_ranks(tmp_path)["rank"].to_list() == [3, 4] and os.listdir(tmp_path) == ["ranks.parquet"]
@@ -47,6 +54,8 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 def test_not_evaluated(tmp_path):
     with pytest.raises(UserError, match="vip5 evaluate"):
         load_ranks(tmp_path)
+    with pytest.raises(UserError, match=r"no .*evaluation\.json: evaluate the run first"):
+        load_about(tmp_path)
     save_sentences(tmp_path, SENTENCES)  # evaluated, on explanations alone
     assert load_ranks(tmp_path).is_empty()
 
@@ -79,3 +88,13 @@ def test_sentences_without_a_value_are_refused(tmp_path):
     SENTENCES.with_columns(written=pl.lit(None, pl.String)).write_parquet(tmp_path / "sentences.parquet")
     with pytest.raises(UserError, match="a value is missing"):
         load_sentences(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"again": true}'])
+def test_what_an_evaluation_says_of_itself(tmp_path, content):
+    about = {"again": True, "notes": ["bought in this order"]}
+    save_about(tmp_path, about)
+    assert load_about(tmp_path) == about
+    (tmp_path / "evaluation.json").write_text(content)
+    with pytest.raises(UserError, match=r"evaluation\.json is damaged or of another version.*evaluate again"):
+        load_about(tmp_path)

@@ -199,8 +199,8 @@ def test_semantic_codes_quantise_their_vectors():
     """What the codebooks add up to is nearer to each item's vector with every level."""
     data = two_worlds()
     settings = SemanticSettings(sources=("text", "purchases"), levels=3, size=4, dimensions=8)
-    coder, levels = SemanticCoder.fit(data, settings, None, seed=0)
-    _, vectors = ItemVectors.fit(data, settings.sources, None, 8, 0)
+    coder, levels = SemanticCoder.fit(data, settings, {}, seed=0)
+    _, vectors = ItemVectors.fit(data, settings.sources, {}, 8, 0)
     left, errors = vectors.copy(), [np.square(vectors).mean()]
     for level, book in enumerate(coder.codebooks):
         distance = np.square(left[:, None] - book[None]).sum(-1)
@@ -242,7 +242,7 @@ def test_what_a_source_needs():
     bare = dataset([[0, 1, 2, 1, 2]], 6)
     bare.path = SimpleNamespace(__str__=lambda self: "data")
     bare.__dict__["items"] = pl.DataFrame({"item": list("abcdef"), "categories": [[]] * 6})
-    for source, said in (("text", "need titles or categories"), ("photos", "need features")):
+    for source, said in (("text", "need titles or categories"), ("photo", "has no modality of that name")):
         with pytest.raises(UserError, match=said):
             code_items(CodeSettings(scheme="semantic", semantic={"sources": [source]}), bare)
     purchases = CodeSettings(scheme="semantic", semantic={"sources": ["purchases"]})

@@ -1,4 +1,4 @@
-"""A dataset as the features room sees it, and an encoder that is quick and exact."""
+"""A dataset as the modalities room sees it, and an encoder that is quick and exact."""
 
 import hashlib
 import time
@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
 
 @dataclass
 class FakeDataset:
-    """What encoding needs of a dataset: a folder, a hash, and photos."""
+    """What encoding needs of a dataset: a folder, a hash, photos, and what is written of the items."""
 
     path: Path
     photos: list[Path | None]
@@ -22,6 +23,21 @@ class FakeDataset:
     @property
     def n_items(self) -> int:
         return len(self.photos)
+
+    @property
+    def items(self) -> pl.DataFrame:
+        """Item 1 has no brand, item 2 nothing but its id, item 3 no title."""
+        n = self.n_items
+        return pl.DataFrame(
+            {
+                "item": [f"i{row}" for row in range(n)],
+                "title": [None if row in (2, 3) else f"Lip balm  {row}" for row in range(n)],
+                "brand": [None if row in (1, 2) else "Beauty & Co" for row in range(n)],
+                "categories": [None if row == 2 else ["Lips", "Care"][: row % 3] for row in range(n)],
+                "description": [None] * n,
+            },
+            schema_overrides={"description": pl.String},
+        )
 
     def photo_path(self, item: int) -> Path | None:
         return self.photos[item]

@@ -25,9 +25,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, np.ndarray]:
     write_demo(folder / "shop", users=USERS, items=ITEMS, seed=5)
     tables = {name: folder / "shop" / f"{name}.csv" for name in ("interactions", "items", "reviews")}
     dataset = prepare(folder / "data", **tables, images=folder / "shop" / "images")
-    assert encode(dataset, load_encoder("basic")).photos == ITEMS
-    store = open_modality(dataset)
-    assert store is not None and store.mask.all() and store.dim == basic.DIM
+    assert encode(dataset, load_encoder("basic")).inputs == ITEMS
+    store = open_modality(dataset, "photo")
+    assert store.mask.all() and store.dim == basic.DIM
     order = [dataset.item_index(f"P{item + 1:04d}") for item in range(ITEMS)]
     return make_shop(USERS, ITEMS, 5), store.gather(np.array(order))[0].astype(np.float64)
 

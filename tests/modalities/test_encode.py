@@ -20,22 +20,23 @@ from PIL import Image
 
 from vip5.errors import UserError
 from vip5.modalities import encode as encode_module
-from vip5.modalities import open_modality
+from vip5.modalities import job, open_modality, photos, store_names
 from vip5.modalities.encode import encode
+from vip5.modalities.photos import read_photo
 
 
 def test_every_photo_in_its_row(dataset, mean_colour) -> None:
     encoder = mean_colour()
     done = encode(dataset, encoder, batch_size=4)
     assert sum(encoder.batches) == 20 and max(encoder.batches) == 4
-    assert (done.photos, done.broken, done.resumed_from, done.reused) == (21, [dataset.photos[5]], 0, False)
+    assert (done.inputs, done.broken, done.resumed_from, done.reused) == (21, [5], 0, False)
     absent = [2, 5, 22]
     assert np.flatnonzero(~done.store.mask).tolist() == absent
     assert not done.store.matrix[absent].any()
     for item in set(range(23)) - set(absent):
         with Image.open(dataset.photos[item]) as photo:
             np.testing.assert_array_equal(done.store.matrix[item], encoder.prepare(photo.convert("RGB")))
-    assert sorted(path.name for path in (dataset.path / "modalities" / "mean-colour").iterdir()) == [
+    assert sorted(path.name for path in (dataset.path / "modalities" / "photo").iterdir()) == [
         *("mask.npy", "matrix.npy", "store.json")
     ]
 
@@ -68,7 +69,7 @@ def test_kill_9_then_the_same_bytes(dataset, mean_colour, contents) -> None:
 
     names = repr([None if path is None else str(path) for path in dataset.photos])
     job = subprocess.Popen([sys.executable, "-c", KILLED, str(Path(__file__).parent), str(dataset.path), names])
-    record = dataset.path / "modalities" / ".mean-colour.partial" / "store.json"
+    record = dataset.path / "modalities" / ".photo.partial" / "store.json"
     deadline = time.monotonic() + 60
     while not (record.exists() and json.loads(record.read_bytes())["done"] >= 6):
         assert job.poll() is None and time.monotonic() < deadline
@@ -77,7 +78,7 @@ def test_kill_9_then_the_same_bytes(dataset, mean_colour, contents) -> None:
     job.wait()
     done_then = json.loads(record.read_bytes())["done"]
     assert 6 <= done_then < 21
-    assert open_modality(dataset) is None  # nothing half-written is ever seen
+    assert store_names(dataset) == []  # nothing half-written is ever seen
 
     encoder = mean_colour()
     done = encode(dataset, encoder, batch_size=3)
@@ -108,7 +109,7 @@ def test_leftover_of_other_work_is_discarded(dataset, mean_colour, contents) -> 
             encode(dataset, mean_colour(fail_at=2, fingerprint=fingerprint), "new", batch_size=4)
         dataset.hash = "tables"
         assert encode(dataset, mean_colour(), "new", batch_size=4).resumed_from == 0
-        assert contents(dataset.path / "modalities" / "new") == contents(dataset.path / "modalities" / "mean-colour")
+        assert contents(dataset.path / "modalities" / "new") == contents(dataset.path / "modalities" / "photo")
         shutil.rmtree(dataset.path / "modalities" / "new")
     with pytest.raises(KeyboardInterrupt):
         encode(dataset, mean_colour(fail_at=2), "new", batch_size=4)
@@ -128,7 +129,7 @@ def test_killed_between_the_renames(dataset, mean_colour, contents, monkeypatch)
     rename = os.replace
 
     def stop(source, target) -> None:
-        if Path(source).name == ".mean-colour.partial":
+        if Path(source).name == ".photo.partial":
             raise KeyboardInterrupt
         rename(source, target)
 
@@ -138,9 +139,8 @@ def test_killed_between_the_renames(dataset, mean_colour, contents, monkeypatch)
     encode(dataset, mean_colour(), "other")  # another job on the dataset
     encoder = mean_colour(fingerprint="second")
     assert encode(dataset, encoder).resumed_from == 21 and encoder.batches == []
-    store = open_modality(dataset, "mean-colour")
-    assert store is not None and store.fingerprint == "second"
-    assert set(contents(dataset.path / "modalities" / "mean-colour")) == {Path(name).name for name in before}
+    assert open_modality(dataset, "photo").fingerprint == "second"
+    assert set(contents(dataset.path / "modalities" / "photo")) == {Path(name).name for name in before}
     hidden = [path.name for path in (dataset.path / "modalities").iterdir() if path.is_dir() and path.name[0] == "."]
     assert hidden == []
 
@@ -148,10 +148,13 @@ def test_killed_between_the_renames(dataset, mean_colour, contents, monkeypatch)
 def test_there_already_is_not_done_again(dataset, mean_colour) -> None:
     encode(dataset, mean_colour())
     again = encode(dataset, mean_colour(fail_at=0))
-    assert again.reused and again.broken == [dataset.photos[5]]
+    assert again.reused and again.broken == [5]
     shutil.copy(dataset.photos[4], dataset.photos[5])  # the broken photo is mended
     mended = encode(dataset, mean_colour())
     assert not mended.reused and mended.broken == [] and mended.store.mask[5]
+    whole = dataset.photos[4].read_bytes()
+    dataset.photos[4].write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # replaced by one of the same size
+    assert not encode(dataset, mean_colour()).reused
     other = encode(dataset, mean_colour(fingerprint="other"))
     assert not other.reused and other.store.fingerprint == "other"
 
@@ -163,7 +166,7 @@ def test_photos_of_all_kinds(dataset, mean_colour, tmp_path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
     for image, name, options in (
-        *((red.convert(mode), f"{mode}.png", {}) for mode in ("L", "P", "1", "RGB", "I;16")),
+        *((red.convert(mode), f"{mode}.png", {}) for mode in ("L", "P", "1", "RGB")),
         (red.convert("CMYK"), "cmyk.jpg", {}),
         (clear, "clear.png", {}),
         (turned, "turned.jpg", {"exif": exif}),
@@ -181,9 +184,31 @@ def test_photos_of_all_kinds(dataset, mean_colour, tmp_path) -> None:
     assert done.store.matrix[4, 6:].tolist() == [20, 10]
 
 
+def test_16_bits_a_pixel_are_scaled(tmp_path) -> None:
+    grey = np.linspace(0, 255, 90, dtype=np.uint8).reshape(9, 10)
+    Image.fromarray(grey).save(tmp_path / "8.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    eight, sixteen = (read_photo(tmp_path / name) for name in ("8.png", "16.png"))
+    assert eight is not None and sixteen is not None and sixteen.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(sixteen), np.asarray(eight))
+
+
+def test_past_the_limits_it_counts_as_broken(dataset, mean_colour, monkeypatch) -> None:
+    """Checked when a photo is opened: it may have been replaced since the tables were made."""
+    sizes = {item: path.stat().st_size for item, path in enumerate(dataset.photos) if path}
+    with monkeypatch.context() as patch:
+        patch.setattr(photos, "MAX_BYTES", sorted(sizes.values())[10])
+        done = encode(dataset, mean_colour())
+        assert done.broken == sorted({5, *(item for item in sizes if sizes[item] > photos.MAX_BYTES)})
+    monkeypatch.setattr(photos, "MAX_PIXELS", 9 * 20)
+    assert encode(dataset, mean_colour(fingerprint="other")).broken == [5, *range(13, 22)]
+
+
 def test_one_line_for_what_the_user_can_mend(dataset, mean_colour, monkeypatch) -> None:
     with pytest.raises(UserError, match="cannot be the name"):
         encode(dataset, mean_colour(), "../elsewhere")
+    with pytest.raises(UserError, match="'text' is what vectors of that kind are called"):
+        encode(dataset, mean_colour(), "text")
     with pytest.raises(UserError, match="batch size"):
         encode(dataset, mean_colour(), batch_size=0)
     with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left"):
@@ -192,14 +217,14 @@ def test_one_line_for_what_the_user_can_mend(dataset, mean_colour, monkeypatch) 
     with monkeypatch.context() as patch, pytest.raises(UserError, match="not finite"):
         patch.setattr(mean_colour, "encode", lambda self, pixels: pixels * np.nan)
         encode(dataset, mean_colour())
-    with open(dataset.path / "modalities" / ".mean-colour.lock", "w") as lock:
+    with open(dataset.path / "modalities" / ".photo.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="another run"):
             encode(dataset, mean_colour())
     dataset.photos = [None] * 5
     with pytest.raises(UserError, match="has no photos"):
         encode(dataset, mean_colour())
-    assert open_modality(dataset) is None
+    assert store_names(dataset) == []
 
 
 def test_a_fault_in_the_encoder_is_not_taken_for_a_broken_photo(dataset, mean_colour, monkeypatch) -> None:
@@ -211,33 +236,11 @@ def test_a_fault_in_the_encoder_is_not_taken_for_a_broken_photo(dataset, mean_co
 def test_works_ahead_but_not_far(dataset, mean_colour, monkeypatch) -> None:
     """Photos wait decoded for at most a few batches, so that memory is bounded."""
     read, waiting = [], []
-    keep = encode_module._read
-    monkeypatch.setattr(encode_module, "_read", lambda path: read.append(path) or keep(path))
+    keep = encode_module.read_photo
+    monkeypatch.setattr(encode_module, "read_photo", lambda path: read.append(path) or keep(path))
     encoder = mean_colour(delay=0.02)
     take = encoder.encode
     monkeypatch.setattr(encoder, "encode", lambda pixels: waiting.append(len(read)) or take(pixels))
     encode(dataset, encoder, batch_size=2)
     given_out = np.cumsum([0, *encoder.batches[:-1]])
-    assert max(np.array(waiting) - given_out) <= 2 * (encode_module.AHEAD + 1) + 1  # + the broken one
-
-
-@pytest.mark.slow
-def test_command(tmp_path: Path) -> None:
-    """`vip5 data demo`, `prepare`, `encode`, as a user types them."""
-
-    def vip5(*words: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "vip5.cli.main", "data", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-    shop, data = tmp_path / "shop", tmp_path / "data"
-    counts = json.loads(vip5("demo", shop, "--users", 20, "--items", 120, "--json").stdout)
-    assert (counts["users"], counts["items"], counts["photos"]) == (20, 120, 120)
-    refused = vip5("demo", shop)
-    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "--overwrite" in refused.stderr
-    tables = [word for name in ("interactions", "items") for word in (f"--{name}", shop / f"{name}.csv")]
-    assert vip5("prepare", data, *tables, "--images", shop / "images").returncode == 0
-    first, second = (json.loads(vip5("encode", data, "--json").stdout) for _ in range(2))
-    assert (first["dim"], first["with_photo"], first["done_before"]) == (256, 120, 0)
-    assert second["done_before"] == 120 and second["fingerprint"] == first["fingerprint"]
-    refused = vip5("encode", tmp_path)
-    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert max(np.array(waiting) - given_out) <= 2 * (job.AHEAD + 1) + 1  # + the broken one

@@ -16,7 +16,7 @@ from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from vip5.errors import UserError
-from vip5.modalities import pretrained
+from vip5.modalities import loading
 from vip5.modalities.encode import encode
 from vip5.modalities.encoders import SHORT_NAMES, load_encoder
 
@@ -172,8 +172,8 @@ def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: object, **__: object) -> None:
         raise ConnectionError("Name or service not known\nmany more lines")
 
-    monkeypatch.setattr(pretrained.HfApi, "model_info", unreachable)
-    monkeypatch.setattr(pretrained, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(loading.HfApi, "model_info", unreachable)
+    monkeypatch.setattr(loading, "try_to_load_from_cache", lambda *_: None)
     with pytest.raises(UserError) as error:
         load_encoder("clip-vit-b-16")
     assert "openai/clip-vit-base-patch16" in str(error.value) and "network" in str(error.value)
@@ -193,7 +193,7 @@ def test_the_resnets_of_clip_need_timm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_job_with_a_pretrained_encoder(clip: Path, dataset) -> None:
     done = encode(dataset, load_encoder(str(clip), "cpu"), batch_size=6)
-    assert done.store.name == "tiny-clip" and done.store.mask.sum() == 20
+    assert done.store.name == "photo" and done.store.mask.sum() == 20
     encoder = load_encoder(str(clip), "cpu")
     with Image.open(dataset.photos[7]) as photo:
         np.testing.assert_allclose(done.store.matrix[7], encoded(encoder, [photo])[0], atol=1e-5)

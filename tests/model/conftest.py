@@ -7,15 +7,17 @@ import pytest
 import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
-from vip5.model import VIP5, AdapterConfig, ModelConfig
-from vip5.model.input import ModelInput
+from vip5.model import VIP5, Adapters, Full, ModalityConfig, ModelConfig
+from vip5.model.input import Content, ModelInput
 
 FORMS = {"v1.0": ("relu", True), "v1.1": ("gated-gelu", False)}
+# The paper's names of what is trained.
+MODES = {"full": Full(), "self": Adapters(places=("self_attention", "feed_forward")), "self+cross": Adapters()}
 
 
 @pytest.fixture
 def config() -> Callable[..., ModelConfig]:
-    """A tiny ModelConfig; any field may be given, `mode` for the adapter's."""
+    """A tiny ModelConfig, of photos of two tokens; any field may be given, or the paper's name of the way of tuning."""
 
     def make(mode: str = "full", **fields) -> ModelConfig:
         tiny = {
@@ -30,8 +32,8 @@ def config() -> Callable[..., ModelConfig]:
             "gated": False,
             "activation": "relu",
             "tied_head": True,
-            "feature_dim": 6,
-            "adapter": AdapterConfig(mode=mode),
+            "modalities": (ModalityConfig(name="photo", dim=6, tokens=2),),
+            "peft": MODES[mode],
         }
         return ModelConfig(**(tiny | fields))
 
@@ -40,26 +42,25 @@ def config() -> Callable[..., ModelConfig]:
 
 @pytest.fixture
 def batch() -> Callable[..., ModelInput]:
-    """Three prompts: with two items of two image tokens each, with one item, of text alone; one item has no photo."""
+    """Three prompts: with two items of two photo tokens each, with one item, of text alone; one item has no photo."""
 
-    def make(vocab: int = 57, feature_dim: int = 6, images: bool = True) -> ModelInput:
+    def make(vocab: int = 57, photos: bool = True) -> ModelInput:
         generator = torch.Generator().manual_seed(1)
         ids = torch.randint(2, vocab, (3, 9), generator=generator)
         ids[1, 6:] = 0
         ids[2, 8:] = 0
         words = torch.arange(9).expand(3, 9) * (ids != 0)
         categories = torch.zeros_like(ids)
-        index = torch.zeros(0, dtype=torch.int64)
-        if images:
+        content = {}
+        if photos:
             categories[0, 1:3] = categories[0, 5:7] = categories[1, 3:5] = 1
-            index = torch.tensor([2, 3, 0, 1, 4, 5])
+            vectors = torch.randn(3, 6, generator=generator)
+            content["photo"] = Content(torch.tensor([2, 3, 0, 1, 4, 5]), vectors, torch.tensor([True, False, True]))
         return ModelInput(
             ids,
             words,
             categories,
-            index,
-            torch.randn(3, feature_dim, generator=generator),
-            torch.tensor([True, False, True]),
+            content,
             torch.tensor([[vocab - 1, 9, 8, 1], [7, 1, 0, 0], [vocab - 3, 4, 1, 0]]),
         )
 

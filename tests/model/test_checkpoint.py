@@ -1,4 +1,4 @@
-"""Models on disk, whole and adapters alone."""
+"""Models on disk, whole and the trained part alone."""
 
 import json
 
@@ -9,12 +9,13 @@ from safetensors.torch import load_file
 from vip5.errors import UserError
 from vip5.model import (
     VIP5,
+    ModalityConfig,
     checkpoint,
-    load_adapters,
     load_backbone,
     load_model,
-    save_adapters,
+    load_trained,
     save_model,
+    save_trained,
     start_from,
 )
 
@@ -34,15 +35,15 @@ def test_round_trip(mode, tied, config, batch, trained, tmp_path):
     again = load_model(tmp_path / "run")
     assert again.config == model.config and not again.training
     assert trained(again) == trained(model)
-    assert torch.equal(again.sample_losses(batch()), model.sample_losses(batch()))
+    assert torch.equal(again(batch()), model(batch()))
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "model.safetensors"}
-    again.train().loss(batch()).backward()  # nothing was left on the meta device
+    again.train()(batch()).mean().backward()  # nothing was left on the meta device
 
 
 def test_a_failed_save_leaves_the_old_model(config, batch, tmp_path, monkeypatch):
     model = VIP5(config()).eval()
     save_model(model, tmp_path)
-    losses = model.sample_losses(batch())
+    losses = model(batch())
 
     def full_disk(*args, **kwargs):
         (tmp_path / "half").write_bytes(b"x")
@@ -53,39 +54,40 @@ def test_a_failed_save_leaves_the_old_model(config, batch, tmp_path, monkeypatch
     with pytest.raises(OSError):
         save_model(VIP5(config()), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors", "half"}
-    assert torch.equal(load_model(tmp_path).sample_losses(batch()), losses)
+    assert torch.equal(load_model(tmp_path)(batch()), losses)
 
 
-def test_adapters_alone(config, batch, trained, tmp_path):
+def test_the_trained_part_alone(config, batch, trained, tmp_path):
     torch.manual_seed(0)
     base, model = VIP5(config(mode="self+cross")).eval(), VIP5(config(mode="self+cross")).eval()
     base.load_state_dict(model.state_dict())
     with torch.no_grad():
         for name in trained(model):
             model.get_parameter(name).normal_()
-    save_adapters(model, tmp_path)
-    assert set(load_file(tmp_path / "adapters.safetensors")) == trained(model)
-    load_adapters(base, tmp_path)
-    assert torch.equal(base.sample_losses(batch()), model.sample_losses(batch()))
+    save_trained(model, tmp_path)
+    assert set(load_file(tmp_path / "trained.safetensors")) == trained(model)
+    load_trained(base, tmp_path)
+    assert torch.equal(base(batch()), model(batch()))
 
-    assert "another backbone" in refusal(load_adapters, VIP5(config(mode="self+cross")), tmp_path)
-    assert "unknown" in refusal(load_adapters, VIP5(config(mode="self")), tmp_path)
-    assert "shape" in refusal(load_adapters, VIP5(config(mode="self+cross", feature_dim=5)), tmp_path)
-    assert "mode full" in refusal(save_adapters, VIP5(config()), tmp_path)
-    assert "no adapters.safetensors" in refusal(load_adapters, base, tmp_path / "none")
+    assert "another backbone" in refusal(load_trained, VIP5(config(mode="self+cross")), tmp_path)
+    assert "unknown" in refusal(load_trained, VIP5(config(mode="self")), tmp_path)
+    photo = (ModalityConfig(name="photo", dim=5, tokens=2),)
+    assert "shape" in refusal(load_trained, VIP5(config(mode="self+cross", modalities=photo)), tmp_path)
+    assert "all of this model is trained" in refusal(save_trained, VIP5(config()), tmp_path)
+    assert "no trained.safetensors" in refusal(load_trained, base, tmp_path / "none")
 
 
 def test_a_run_is_a_backbone_for_the_next(config, batch, tmp_path):
     """The paper's two steps: a P5 of text with everything trained, then photos and adapters on it."""
-    first = VIP5(config(image_tokens=0)).eval()
+    first = VIP5(config(modalities=())).eval()
     save_model(first, tmp_path)
     fields, state = load_backbone(tmp_path)
-    fields |= {"image_tokens": 2, "feature_dim": 6, "adapter": {"mode": "self"}}
+    fields |= {"modalities": [{"name": "photo", "dim": 6, "tokens": 2}], "peft": {"method": "adapters", "reduction": 8}}
     second = VIP5(type(first.config)(**fields)).eval()
     start_from(second, state, tmp_path)
     assert all(torch.equal(weight, second.state_dict()[name]) for name, weight in first.state_dict().items())
-    text = batch(images=False)
-    torch.testing.assert_close(second.sample_losses(text), first.sample_losses(text), atol=2e-2, rtol=0)
+    text = batch(photos=False)
+    torch.testing.assert_close(second(text), first(text), atol=2e-2, rtol=0)
 
     other = VIP5(config(new_tokens=9))
     assert "new_tokens.weight" in refusal(start_from, other, state, tmp_path)
@@ -118,7 +120,7 @@ def test_clear_errors(config, tmp_path):
     assert "d_model" in with_config(d_model="wide")
     assert "shape of text_tokens.weight is [50, 32], the model's is [51, 32]" in with_config(text_vocab=51)
     assert "misses decoder.blocks.3" in with_config(decoder_layers=4)
-    assert "has unknown visual" in with_config(image_tokens=0)
+    assert "has unknown modalities.photo" in with_config(modalities=[])
     (tmp_path / "config.json").write_text("[1")
     assert "not the config" in refusal(load_model, tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(good))

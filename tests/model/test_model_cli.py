@@ -22,9 +22,12 @@ def run():
     return invoke
 
 
-@pytest.mark.parametrize(("mode", "share"), [("self", 2.97), ("self+cross", 3.58)])
-def test_shares_of_the_paper(mode, share, run):
-    options = ["--size", "small", "--mode", mode, "--image-tokens", "1", "--feature-dim", "512", "--reduction", "8"]
+SELF = ["--place", "self_attention", "--place", "feed_forward"]
+
+
+@pytest.mark.parametrize(("places", "share"), [(SELF, 2.97), ([], 3.58)])
+def test_shares_of_the_paper(places, share, run):
+    options = ["--size", "small", *places, "--modality", "photo:512:1", "--reduction", "8"]
     result = run(*options, "--freeze-word-category", "--json")
     assert result.exit_code == 0, result.output
     value = json.loads(result.output)
@@ -46,4 +49,7 @@ def test_impossible_sizes_are_refused(run):
     result = run("--size", "nano", "--reduction", "7")
     assert isinstance(result.exception, UserError)
     assert "does not divide" in str(result.exception)
+    for given, said in (("photo:512", "name:width:tokens"), ("photo:512:9", "name:width:tokens")):
+        result = run("--modality", given)
+        assert isinstance(result.exception, UserError) and said in str(result.exception)
     assert "Example:" in run("--help").output

@@ -1,4 +1,4 @@
-"""Embedding, images, loss, decoding step by step, and what is trained."""
+"""Embedding, items' contents, loss, and decoding step by step."""
 
 from dataclasses import replace
 
@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vip5.model import VIP5, AdapterConfig, ModelConfig, backbone_size, count_parameters, ops, vip5
+from vip5.model import VIP5, Adapters, Full, ModalityConfig, ModelConfig, backbone_size, ops, vip5
 from vip5.model.backbone import Sublayer
+from vip5.model.input import Content
 
 MODES = ["self", "self+cross", "full"]
 
@@ -17,40 +18,91 @@ def rows_of(model, tokens):
     return torch.cat([model.text_tokens.weight, model.new_tokens.weight])[tokens]
 
 
-def test_images_stand_where_the_categories_say(config, batch):
+def mapped(network, vectors):
+    """Tokens [U, k, d] of items' vectors, by the paper's equation."""
+    hidden = torch.tanh(vectors @ network.hidden.weight.T + network.hidden.bias)
+    out = (hidden @ network.out.weight.T + network.out.bias).view(len(vectors), -1, 32)
+    return out / (out.square().mean(-1, keepdim=True) + 1e-6).sqrt() * network.norm.weight
+
+
+def test_photos_stand_where_the_categories_say(config, batch):
     model, b = VIP5(config()), batch()
     b.input_ids[:, 7] = torch.tensor([49, 50, 56])  # last text token, first and last new token
     b.whole_word_ids[0, 0], b.whole_word_ids[0, 4] = 5000, 1023
     x = model.embed(b)
     words = b.whole_word_ids.clamp(max=1023)
     expected = rows_of(model, b.input_ids)
-    x_UV = b.features.clone()
-    x_UV[1] = model.visual.no_photo
-    hidden = torch.tanh(x_UV @ model.visual.hidden.weight.T + model.visual.hidden.bias)
-    out = (hidden @ model.visual.out.weight.T + model.visual.out.bias).view(3, 2, 32)
-    images = out / (out.square().mean(-1, keepdim=True) + 1e-6).sqrt() * model.visual.norm.weight
-    expected[0, 1:3], expected[0, 5:7], expected[1, 3:5] = images[1], images[0], images[2]
+    vectors = b.content["photo"].vectors.clone()
+    vectors[1] = model.modalities["photo"].missing
+    photos = mapped(model.modalities["photo"], vectors)
+    expected[0, 1:3], expected[0, 5:7], expected[1, 3:5] = photos[1], photos[0], photos[2]
     expected = expected + model.whole_words.weight[words] + model.categories.weight[b.category_ids]
     torch.testing.assert_close(x, expected)
     b.input_ids[0, 1] = 33  # the sentinel's own embedding is replaced
     assert torch.equal(model.embed(b), x)
 
 
-def test_no_photo_is_learned_and_ignores_the_features(config, batch):
+@pytest.fixture
+def two():
+    """Photos of 6 numbers, 2 tokens an item, and texts of 5 numbers, 1 token an item."""
+    return ModalityConfig(name="photo", dim=6, tokens=2), ModalityConfig(name="text", dim=5, tokens=1)
+
+
+def with_texts(b):
+    """The three items of the batch have a text each, after their photo: 2 in row 0, 1 in row 1; row 2 has none."""
+    b.category_ids[0, 3] = b.category_ids[0, 7] = b.category_ids[1, 5] = 2
+    vectors = torch.randn(3, 5, generator=torch.Generator().manual_seed(2))
+    b.content["text"] = Content(torch.tensor([2, 0, 1]), vectors, torch.tensor([False, True, True]))
+    return b
+
+
+def test_each_modality_has_its_own_network_category_and_missing_vector(two, config, batch):
+    model, b = VIP5(config(modalities=two)), with_texts(batch())
+    photo, text = model.modalities["photo"], model.modalities["text"]
+    x = model.embed(b) - model.whole_words.weight[b.whole_word_ids]
+    photo_UV, text_UV = b.content["photo"].vectors.clone(), b.content["text"].vectors.clone()
+    photo_UV[1], text_UV[0] = photo.missing, text.missing  # not the same items
+    photos, texts = mapped(photo, photo_UV), mapped(text, text_UV)
+    expected = rows_of(model, b.input_ids) + model.categories.weight[0]
+    expected[0, 1:3], expected[0, 5:7], expected[1, 3:5] = (photos[n] + model.categories.weight[1] for n in (1, 0, 2))
+    expected[0, 3], expected[0, 7], expected[1, 5] = (texts[n, 0] + model.categories.weight[2] for n in (2, 0, 1))
+    torch.testing.assert_close(x, expected)
+    b.content["text"] = replace(b.content["text"], vectors=b.content["text"].vectors + 1)
+    moved = (model.embed(b) - model.whole_words.weight[b.whole_word_ids] - x).abs().amax(-1) > 1e-6
+    assert moved.nonzero().tolist() == [[0, 3], [1, 5]]  # not [0, 7]: nothing is known of that item's text
+
+
+def test_a_modality_may_be_absent_from_a_batch(two, config, batch):
+    """As where all prompts show items of words alone; no other weight of the modality is then used."""
+    model, b = VIP5(config(modalities=two)).eval(), batch()
+    empty = Content(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 5), torch.zeros(0, dtype=torch.bool))
+    without, with_empty = model(b), model(replace(b, content=b.content | {"text": empty}))
+    assert torch.equal(without, with_empty)
+    without.sum().backward()
+    assert all(weight.grad is None for weight in model.modalities["text"].parameters())
+
+
+def test_the_order_of_modalities_in_a_batch_means_nothing(two, config, batch):
+    model, b = VIP5(config(modalities=two)), with_texts(batch())
+    turned = replace(b, content=dict(reversed(b.content.items())))
+    assert torch.equal(model.embed(turned), model.embed(b))
+
+
+def test_missing_is_learned_and_ignores_the_vector(config, batch):
     model, b = VIP5(config()), batch()
     before = model.embed(b)
-    b.features[1] = 1e9
+    b.content["photo"].vectors[1] = 1e9
     assert torch.equal(model.embed(b), before)
     with torch.no_grad():
-        model.visual.no_photo += 1
+        model.modalities["photo"].missing += 1
     changed = (model.embed(b) != before).any(-1)
     assert changed.nonzero().tolist() == [[0, 1], [0, 2]]
 
 
-def test_k_0_has_no_mapping_network(config, batch):
-    model = VIP5(config(image_tokens=0))
-    assert model.visual is None
-    assert model.loss(batch(images=False)).isfinite()
+def test_without_modalities_there_is_no_mapping_network(config, batch):
+    model = VIP5(config(modalities=()))
+    assert not [name for name in model.state_dict() if name.startswith("modalities")]
+    assert model(batch(photos=False)).isfinite().all()
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -72,15 +124,15 @@ def test_loss_by_hand(tied, config, batch):
     inputs = torch.tensor([[0, 56, 9, 8], [0, 7, 1, 0], [0, 54, 4, 1]])
     log_p = model.head(model.decode(inputs, model.encode(b))).log_softmax(-1)
     by_hand = [-sum(log_p[i, t, b.target_ids[i, t]] for t in range(n)) / n for i, n in enumerate([4, 2, 3])]
-    torch.testing.assert_close(model.sample_losses(b), torch.stack(by_hand))
+    torch.testing.assert_close(model(b), torch.stack(by_hand))
 
 
 def test_padding_changes_nothing(config, batch):
     model, b = VIP5(config()).eval(), batch()
-    losses = model.sample_losses(b)
+    losses = model(b)
     for name in ("input_ids", "whole_word_ids", "category_ids", "target_ids"):
         setattr(b, name, torch.nn.functional.pad(getattr(b, name), (0, 5)))
-    torch.testing.assert_close(model.sample_losses(b), losses)
+    torch.testing.assert_close(model(b), losses)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -103,54 +155,6 @@ def test_steps_equal_teacher_forcing(mode, config, batch):
             parents = torch.randint(0, sequences.shape[1], (3, beams))
             state.reorder(parents)
             sequences = sequences.gather(1, parents[..., None].expand(-1, -1, t + 1))
-
-
-@pytest.mark.parametrize(("mode", "k", "share"), [("self", 1, 2.97), ("self+cross", 1, 3.58), ("full", 1, 100.0)])
-def test_shares_of_the_paper(mode, k, share):
-    """Table 5 of the paper: t5-small, 512-d features, r = 8, whole-word and category embeddings frozen."""
-    adapter = AdapterConfig(mode=mode, reduction=8)
-    frozen = mode != "full"
-    config = ModelConfig(**backbone_size("small"), image_tokens=k, adapter=adapter, train_word_category=not frozen)
-    with torch.device("meta"):
-        parts = count_parameters(VIP5(config))
-    assert round(100 * sum(p.trained for p in parts) / sum(p.total for p in parts), 2) == share
-    by_name = {p.name: p for p in parts}
-    assert by_name["layer norms"].trained == 32 * 512
-    assert by_name["mapping network"].trained == 2 * 256 * 512 + 256 + 512 + 512 + 512
-    assert by_name["adapters"].trained == {"self": 24, "self+cross": 30, "full": 0}[mode] * (2 * 512 * 64 + 64 + 512)
-
-
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("word_category", [True, False])
-@pytest.mark.parametrize("mode", MODES)
-def test_a_step_changes_exactly_what_is_trained(mode, word_category, tied, config, batch):
-    torch.manual_seed(0)
-    model = VIP5(config(mode=mode, train_word_category=word_category, tied_head=tied, gated=not tied)).train()
-    before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1)
-    model.loss(batch()).backward()
-    optimizer.step()
-    changed = {name for name, weight in model.state_dict().items() if not torch.equal(weight, before[name])}
-
-    def meant(name: str) -> bool:
-        first = name.split(".")[0]
-        if first in ("whole_words", "categories"):
-            return word_category
-        added = first in ("visual", "new_tokens", "new_head") or ".adapter." in name or ".norm." in name
-        return mode == "full" or added
-
-    assert changed == {name for name in before if meant(name)}
-    assert all(weight.grad is None for weight in model.parameters() if not weight.requires_grad)
-    adapters = {name.split(".adapter.")[0].split(".")[-1] for name in before if ".adapter." in name}
-    places = {"self": {"self_attention", "feed_forward"}, "full": set()}
-    assert adapters == places.get(mode, {"self_attention", "cross_attention", "feed_forward"})
-
-
-def test_adapters_start_near_the_identity(config, batch):
-    torch.manual_seed(0)
-    plain, adapted = VIP5(config()).eval(), VIP5(config(mode="self+cross")).eval()
-    adapted.load_state_dict(plain.state_dict(), strict=False)
-    torch.testing.assert_close(adapted.sample_losses(batch()), plain.sample_losses(batch()), atol=2e-2, rtol=0)
 
 
 def test_new_tokens_are_drawn_as_the_text_tokens_lie(config):
@@ -186,7 +190,7 @@ def test_checkpointing_changes_no_bit_and_keeps_less(mode, dropout, bf16, config
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loss = model.loss(b)
+                loss = model(b).mean()
             loss.backward()
         after = torch.rand(1)  # random numbers go on where they would have
         found.append((kept, after, loss, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
@@ -200,9 +204,9 @@ def test_checkpointing_changes_no_bit_and_keeps_less(mode, dropout, bf16, config
 def test_bfloat16(mode, config, batch):
     torch.manual_seed(0)
     model, b = VIP5(config(mode=mode, dropout=0.0)), batch()
-    exact = model.loss(b)
+    exact = model(b).mean()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = model.loss(b)
+        loss = model(b).mean()
         h = model.step(torch.zeros(3, 2, dtype=torch.int64), model.start(model.encode(b), 2))
         assert model.head(h).dtype == torch.float32
     assert loss.dtype == torch.float32
@@ -212,14 +216,15 @@ def test_bfloat16(mode, config, batch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["self+cross", "full"])
-def test_bfloat16_at_the_papers_size(mode, batch):
+@pytest.mark.parametrize("peft", [Adapters(), Full()], ids=["adapters", "full"])
+def test_bfloat16_at_the_papers_size(peft, batch):
     """Linear layers compute in bf16; norms and what they read, the residual stream, stay fp32, as do the logits."""
     torch.manual_seed(0)
     size = backbone_size("small") | {"text_vocab": 1000}
-    model = VIP5(ModelConfig(**size, feature_dim=6, dropout=0.0, adapter=AdapterConfig(mode=mode))).train()
+    photo = ModalityConfig(name="photo", dim=6, tokens=2)
+    model = VIP5(ModelConfig(**size, modalities=(photo,), dropout=0.0, peft=peft)).train()
     b = batch(vocab=1000)
-    exact = model.sample_losses(b)
+    exact = model(b)
     types: dict[type, set] = {}
     for module in model.modules():
         if isinstance(module, (torch.nn.Linear, torch.nn.RMSNorm, Sublayer)):
@@ -229,7 +234,7 @@ def test_bfloat16_at_the_papers_size(mode, batch):
     head = []
     with torch.autocast("cpu", dtype=torch.bfloat16), pytest.MonkeyPatch.context() as patch:
         patch.setattr(vip5, "cross_entropy", lambda h, *rest: head.append(h.dtype) or ops.cross_entropy(h, *rest))
-        losses = model.sample_losses(b)
+        losses = model(b)
     torch.testing.assert_close(losses, exact, rtol=0.01, atol=0)
     assert not torch.equal(losses, exact) and losses.dtype == torch.float32
     assert types[Sublayer] == types[ops.RMSNorm] == types[torch.nn.RMSNorm] == {torch.float32}
@@ -239,8 +244,17 @@ def test_bfloat16_at_the_papers_size(mode, batch):
 
 
 def test_impossible_configs_are_refused(config):
-    for fields in ({"d_modell": 3}, {"d_model": 30, "mode": "self"}, {"image_tokens": -1}, {"max_distance": 8}):
-        with pytest.raises(ValueError):
+    photo = {"name": "photo", "dim": 6, "tokens": 2}
+    for fields, said in (
+        ({"d_modell": 3}, "d_modell"),
+        ({"d_model": 30, "mode": "self"}, "peft.reduction 8 does not divide d_model 30"),
+        ({"modalities": [photo | {"tokens": 0}]}, "tokens"),
+        ({"modalities": [photo | {"name": "a.b"}]}, "name"),
+        ({"modalities": [photo, photo]}, "give each name once"),
+        ({"modalities": [photo, photo | {"name": "text"}], "categories": 2}, "1 at most"),
+        ({"max_distance": 8}, "max_distance"),
+    ):
+        with pytest.raises(ValueError, match=said):
             config(**fields)
 
 
@@ -260,7 +274,7 @@ def test_padding_changes_neither_loss_nor_gradients(config, batch):
     found = []
     for given in (small, wide):
         model.zero_grad()
-        loss = model.loss(given)
+        loss = model(given).mean()
         loss.backward()
         found.append((loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}))
     torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-5)

@@ -1,13 +1,18 @@
-"""A tiny shop with known words, under digit codes and under atomic ones."""
+"""A tiny shop with known words, under digit codes and under atomic ones; prompts checked against their whole text."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
-from vip5.data import Dataset, prepare
+from vip5.data import Dataset, Ragged, prepare
+from vip5.data.catalogue import Catalogue
 from vip5.items import Vocabulary, fit_codes
-from vip5.prompts import FieldTexts
+from vip5.model.input import EOS
+from vip5.prompts import FieldTexts, PromptCompiler, Samples, render
+from vip5.prompts.samples import SEPARATORS
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +48,65 @@ def vocabulary(shop) -> Vocabulary:
     return Vocabulary.train(texts, 400)
 
 
+@pytest.fixture(scope="session")
+def texts_of(shop, vocabulary) -> Callable[..., FieldTexts]:
+    """The shop's texts under a code scheme; two tokens a photo unless others are given."""
+
+    def make(scheme: str, tokens: dict[str, int] | None = None, user_tokens: bool = False, own=vocabulary):
+        tokens = {"photo": 2} if tokens is None else tokens
+        return FieldTexts(Catalogue.of(shop), fit_codes(scheme, shop, own), tokens, user_tokens, shop.reviews)
+
+    return make
+
+
 @pytest.fixture(scope="session", params=["atomic", "sequential"])
-def texts(request, shop, vocabulary) -> FieldTexts:
-    return FieldTexts(shop, fit_codes(request.param, shop, vocabulary), image_tokens=2)
+def texts(request, texts_of) -> FieldTexts:
+    return texts_of(request.param)
+
+
+@pytest.fixture(scope="session")
+def some_samples() -> Callable[..., Samples]:
+    """Random samples, every column filled."""
+
+    def make(n_prompts: int, seed: int, n: int = 40, users: int = 4, reviews: int = 3) -> Samples:
+        rng = np.random.default_rng(seed)
+        lengths = rng.integers(1, 6, n)
+        return Samples.of(
+            rng.integers(0, n_prompts, n),
+            rng.integers(0, users, n),
+            Ragged.from_lengths(rng.integers(0, 6, lengths.sum()).astype(np.int32), lengths),
+            item=rng.integers(0, 6, n),
+            separator=rng.integers(0, len(SEPARATORS), n),
+            review=rng.integers(0, reviews, n),
+            stars=rng.choice([10, 37, 50], n),
+            yes=rng.integers(0, 2, n),
+        )
+
+    return make
+
+
+def whole(vocabulary: Vocabulary, text: str) -> tuple[list[int], list[int]]:
+    """Tokens and whole-word indices of a text, by the tokenizer alone: a word is what white space separates."""
+    encoding = vocabulary.tokenizer.encode(text, add_special_tokens=False)
+    starts = [0]
+    for n, char in enumerate(text):
+        starts.append(starts[-1] + (not char.isspace() and (n == 0 or text[n - 1].isspace())))
+    return [*encoding.ids, EOS], [*(starts[end] for _, end in encoding.offsets), 0]
+
+
+@pytest.fixture(scope="session")
+def check_equal() -> Callable[[PromptCompiler, Samples, FieldTexts], None]:
+    """Compiled inputs and targets are the rendered text, tokenised whole."""
+
+    def check(compiler: PromptCompiler, samples: Samples, texts: FieldTexts) -> None:
+        of_users = [f"<user_{n}>" for n in range(texts.catalogue.n_users)] if texts.user_tokens else []
+        knowing = texts.codes.vocabulary.knowing([*texts.codes.new_tokens, *of_users])
+        for side, compiled in enumerate((compiler.inputs(samples), compiler.targets(samples))):
+            for row in range(len(samples)):
+                text = render(compiler.prompts[samples.prompt[row]], samples, row, texts)[side]
+                part = slice(compiled.offsets[row], compiled.offsets[row + 1])
+                tokens, words = whole(knowing, text)
+                assert compiled.tokens[part].tolist() == tokens, text
+                assert compiled.words[part].tolist() == words, text
+
+    return check

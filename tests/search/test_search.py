@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,15 +14,16 @@ import torch
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from vip5.baselines import state
-from vip5.baselines.base import Settings
+from vip5.baselines.base import BaselineSettings
 from vip5.baselines.hgn import HGN
 from vip5.baselines.item_knn import ItemKNN
-from vip5.baselines.run import fit_run
 from vip5.baselines.sasrec import SASRec
 from vip5.errors import Diverged, UserError
+from vip5.predict.baseline import fit_run
 from vip5.search.search import tune
 from vip5.search.tuned import Tuned, TunedBaseline, TunedModel
 from vip5.space import Choice, Real
+from vip5.training.config import read_settings
 
 SHORT = {"epochs": 5, "batch_size": 32, "dim": 8, "lr": 1e-2}
 
@@ -41,20 +42,20 @@ class Pretrained(SASRec):
 
     def validation(self, dataset):
         measure, before = super().validation(dataset), iter([None, None])
-        return lambda: {} if next(before, measure) is None else measure()
+        return lambda: {} if measure is None or next(before, measure) is None else measure()
 
 
 class Curve(Tuned):
     """Trials that go as they are told: their scores, or what they raise."""
 
-    class Config(Settings):
+    class Config(BaselineSettings):
         x: float = 0.5
         kind: str = "a"
 
         def space(self):
             return {"x": Real(0.0, 1.0), "kind": Choice(("a", "b"))}
 
-    name, goal, features, config = "curve", "worth", "", Config()
+    name, goal, vectors, config = "curve", "worth", "", Config()
 
     def __init__(self, dataset, *curves):
         super().__init__(dataset, {}, "cpu")
@@ -71,7 +72,7 @@ class Curve(Tuned):
 
 
 def test_the_defaults_come_first_and_the_best_is_what_training_with_it_gives(shop, tmp_path):
-    slow = {"epochs": 5, "batch_size": 32, "dim": 8}  # with the default lr
+    slow: dict[str, Any] = {"epochs": 5, "batch_size": 32, "dim": 8}  # with the default lr
     found = tune(TunedBaseline(SASRec, shop, slow, "cpu"), tmp_path / "search", trials=6)
     rows = found["trials"]
     assert len(rows) == 6 and [row["trial"] for row in rows] == list(range(6))
@@ -81,7 +82,7 @@ def test_the_defaults_come_first_and_the_best_is_what_training_with_it_gives(sho
     assert rows[0]["epochs"] == default.summary["epochs_trained"]
     assert rows[0]["best_epoch"] == default.summary["best_epoch"]
     assert found["best"] == max(rows, key=lambda row: row["value"]) and found["best"]["value"] > rows[0]["value"]
-    best = tomllib.loads((tmp_path / "search/best.toml").read_text())
+    best = read_settings(tmp_path / "search/best.toml", [])
     again = fit_run("sasrec", shop, tmp_path / "run", best, "", quiet=True).system
     assert again.summary["best_validation_NDCG@10"] == found["best"]["value"]
     assert again.settings == SASRec.check(slow | found["best"]["settings"])
@@ -253,12 +254,13 @@ def test_what_is_refused(shop, make_shop, tmp_path, monkeypatch):
 
 def model(data, **optim):
     given = {
-        "model": {"tokenizer_size": 400, "image_tokens": 0},
+        "model": {"tokenizer_size": 400},
+        "modalities": {"photo": None},
         "codes": {"scheme": "atomic"},
         "samples": {"next": 2, "next_yes_no": 0, "yes_no": 0, "choice": 0},
         "optim": {"epochs": 2, "batch_size": 32, "precision": "fp32"} | optim,
     }
-    return TunedModel("nano", data, given, "cpu")
+    return TunedModel("best", data, given, "cpu")
 
 
 @pytest.mark.slow
@@ -272,10 +274,10 @@ def test_vip5_is_tuned_by_the_validation_it_is_trained_with(shop, tmp_path, monk
     }  # fmt: skip
     score, left = module.validation_score, iter([1, 1, 1])
 
-    def killed(run, users):
+    def killed(run, dataset, users):
         if next(left, None) is None:  # in the second epoch of the second trial
             raise KeyboardInterrupt
-        return score(run, users)
+        return score(run, dataset, users)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, "validation_score", killed)
@@ -285,12 +287,12 @@ def test_vip5_is_tuned_by_the_validation_it_is_trained_with(shop, tmp_path, monk
 
     from vip5.training import Run, load_config, train
 
-    run = Run.new(load_config("nano", tmp_path / "search/best.toml"), shop)
-    train(run, tmp_path / "run", validate=lambda run: score(run, 2000), quiet=True)
+    run = Run.new(load_config("best", tmp_path / "search/best.toml"), shop)
+    train(run, tmp_path / "run", validate=lambda run: score(run, shop, 2000), quiet=True)
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert max(line.get("validation/A-3 NDCG@10", 0) for line in lines) == found["best"]["value"]
 
 
 def test_a_model_whose_weights_are_no_numbers_is_a_failed_trial(shop, tmp_path):
     found = tune(model(shop, lr=1e38, epochs=1), tmp_path / "search", trials=1)
-    assert found["failed"] == 1 and "give a lower optim.lr" in found["trials"][0]["why"]
+    assert found["failed"] == 1 and "train with a lower optim.lr than 1e+38" in found["trials"][0]["why"]

@@ -1,5 +1,7 @@
 """What each system lets a search choose: settings that exist, and values that they take."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,11 +12,12 @@ from vip5.space import Choice, Real, Whole
 from vip5.training.config import configure, merge, nested
 
 # What a user may have fixed, of systems whose space depends on it.
-FIXED = [(name, {}) for name in BASELINES] + [("sasrec", {"loss": "ce"}), ("sasrec", {"dim": 50}), ("hgn", {"dim": 50})]
-MODELS = [
-    ("nano", {}),
-    ("small", {"model": {"backbone": "x"}}),
-    ("base", {"model": {"adapter": {"mode": "full"}}}),
+FIXED: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in BASELINES]
+FIXED += [("sasrec", {"loss": "ce"}), ("sasrec", {"dim": 50}), ("hgn", {"dim": 50})]
+MODELS: list[tuple[str, dict[str, Any]]] = [
+    ("best", {}),
+    ("paper", {"model": {"backbone": "x"}}),
+    ("paper", {"model": {"size": "base"}, "peft": {"method": "full"}}),
 ]
 
 
@@ -45,25 +48,25 @@ def test_a_baseline_takes_whatever_is_chosen(name, fixed, data):
         assert holds(space[key], getattr(system.check(fixed), key)), "the default can be chosen"
 
 
-@pytest.mark.parametrize(("preset", "fixed"), MODELS)
+@pytest.mark.parametrize(("recipe", "fixed"), MODELS)
 @given(data=st.data())
 @settings(max_examples=30, deadline=None)
-def test_a_model_takes_whatever_is_chosen(preset, fixed, data):
-    space = configure(preset, fixed, "").space()
+def test_a_model_takes_whatever_is_chosen(recipe, fixed, data):
+    space = configure(recipe, fixed, "").space()
     config = fixed
     for key, kind in space.items():
         config = merge(config, nested(key, data.draw(values(kind), key)))
-        default = configure(preset, fixed, "")
+        default = configure(recipe, fixed, "")
         for part in key.split("."):
             default = getattr(default, part)
         assert holds(kind, default), "the default can be chosen"
-    assert configure(preset, config, "").space() == space
+    assert configure(recipe, config, "").space() == space
 
 
 def test_adapters_are_chosen_where_there_are_any():
-    by_preset = {preset: configure(preset, fixed, "").space() for preset, fixed in MODELS}
-    assert "model.adapter.reduction" in by_preset["small"]
-    assert "model.adapter.reduction" not in by_preset["nano"] | by_preset["base"]
+    best, paper, whole = (configure(recipe, fixed, "").space() for recipe, fixed in MODELS)
+    assert "peft.reduction" in paper
+    assert "peft.reduction" not in {**best, **whole}
 
 
 def test_negatives_are_of_the_sampled_loss():

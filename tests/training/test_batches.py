@@ -1,6 +1,6 @@
 """Steps cut into groups of like length give the gradients of steps that are not."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vip5.model import ModelInput
 from vip5.prompts import Prompt, PromptCompiler, Samples
 from vip5.training import Run, load_config
 from vip5.training.batches import Epoch, Feed, plan
@@ -67,7 +68,7 @@ def test_groups_are_of_like_length():
 
 @pytest.fixture(scope="module")
 def parts(tiny_data, tiny_settings):
-    config = load_config("nano", None, [*tiny_settings, "model.dropout=0"])
+    config = load_config("best", None, [*tiny_settings, "model.dropout=0"])
     run = Run.new(config, tiny_data)
     compiler = run.compiler([name for name, prompt in run.prompts.items() if not prompt.unseen])
     return run, compiler, SampleDrawer(tiny_data, compiler.prompts, config).draw(0)
@@ -82,10 +83,10 @@ def test_grouped_gradient_equals_that_of_one_padded_batch(parts):
     model.zero_grad()
     _, groups = next(Feed(run, compiler, "cpu").steps(Epoch(samples, steps), 0))
     for batch in groups:
-        (model.sample_losses(batch).sum() / 64).backward()
+        (model(batch).sum() / 64).backward()
     grouped = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
-    model.loss(run.batch(compiler, samples.take(steps[0].rows), targets=True)).backward()
+    model(run.batch(compiler, samples.take(steps[0].rows), targets=True)).mean().backward()
     whole = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     assert set(grouped) == set(whole) and len(whole) > 20
     for name, gradient in whole.items():
@@ -107,20 +108,27 @@ def test_the_feed_goes_on_from_any_step(parts):
     assert list(feed.steps(epoch, len(steps))) == []
 
 
-def test_features_kept_on_the_device_give_the_same_batches(parts):
+def test_vectors_kept_on_the_device_give_the_same_batches(parts):
     """With photos, without a photo, and where no photo is shown at all."""
     run, compiler, samples = parts
-    mask = run.features.mask.copy()
+    photo = run.stores["photo"]
+    mask = photo.mask.copy()
     mask[::5] = False
-    run = replace(run, features=replace(run.features, mask=mask))
+    run = replace(run, stores={"photo": replace(photo, mask=mask)})
     wordy = Prompt(id="own", task="next_yes_no", input="Does user_{user_id} want {item_id} ?", target="{yes_no}")
     text_alone = PromptCompiler([wordy], run.texts)
     for prompts, some, shown in ((compiler, samples, 40), (compiler, samples.take([3]), 1), (text_alone, None, 0)):
         some = some or Samples.of(np.zeros(2, int), np.arange(2), item=np.arange(2), yes=np.ones(2, int))
         by_file, by_row = Feed(run, prompts, "cpu"), Feed(run, prompts, "cpu")
-        by_row.keep_features()
+        by_row.keep_vectors()
         one, other = by_file.batch(some), by_row.batch(some)
-        assert len(one.features) >= shown and bool(shown) == bool(len(one.features))
-        for name in (f.name for f in fields(one)):
-            x, y = getattr(one, name), getattr(other, name)
-            assert torch.equal(x, y) and x.dtype == y.dtype if isinstance(x, torch.Tensor) else x == y, name
+        there = len(one.content["photo"].vectors) if "photo" in one.content else 0
+        assert there >= shown and bool(shown) == bool(there)
+        for x, y in zip(tensors(one), tensors(other), strict=True):
+            assert torch.equal(x, y) and x.dtype == y.dtype
+
+
+def tensors(batch: ModelInput) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    batch.apply(lambda x: found.append(x) or x)
+    return found

@@ -1,10 +1,11 @@
-"""The configuration of a run: preset, then file, then overrides."""
+"""The configuration of a run: recipe, then file, then overrides."""
 
 import pytest
 
 from vip5.errors import UserError
+from vip5.model import Adapters, Full
 from vip5.training import RunConfig, load_config
-from vip5.training.config import PRESETS, SamplesPart
+from vip5.training.config import RECIPES, SamplesPart
 
 
 def refusal(*args) -> str:
@@ -14,13 +15,19 @@ def refusal(*args) -> str:
     return str(error.value)
 
 
-def test_presets():
-    nano = load_config()
-    assert nano == load_config("nano") and nano.model.size == "nano" and nano.model.adapter.mode == "full"
-    for name in ("small", "base"):
-        config = load_config(name, None, ["model.backbone=somewhere"])
-        assert (config.model.adapter.mode, config.model.adapter.reduction) == ("self+cross", 8)
-        assert config.model.image_tokens == 2 and config.model.size == name
+def tokens(config: RunConfig) -> dict[str, int]:
+    return {name: part.tokens for name, part in config.modalities.items()}
+
+
+def test_recipes():
+    best = load_config()
+    assert best == load_config("best") and (best.recipe, best.model.size) == ("best", "nano")
+    assert best.peft == Full() and tokens(best) == {"photo": 2}
+    for size in ("small", "base"):
+        config = load_config("paper", None, ["model.backbone=somewhere"], size)
+        assert config == load_config("paper", None, [f"model.size={size}", "model.backbone=somewhere"])
+        assert config.recipe == "paper" and config.model.size == size and tokens(config) == {"photo": 2}
+        assert config.peft == Adapters(places=("self_attention", "feed_forward", "cross_attention"), reduction=8)
         # the paper's recipe (section 4.1): 10 epochs, 36 samples on each of 4 GPUs, 1e-3 after 10 % warm-up, clip 5
         optim = config.optim
         assert (optim.epochs, optim.batch_size, optim.lr, optim.warmup, optim.clip) == (10, 144, 1e-3, 0.1, 5.0)
@@ -28,26 +35,50 @@ def test_presets():
             next=5, next_yes_no=5, yes_no=5, choice=5, explain=1, candidates=100, last_positions=3, first_positions=3
         )
         assert (config.prompts.max_input, config.prompts.max_target) == (1024, 64)
+    assert load_config("paper", None, ["model.backbone=x"]).model.size == "small"
 
 
-def test_adapters_need_a_backbone():
-    for name in ("small", "base"):
-        said = refusal(name)
-        assert "adapters need a trained backbone" in said and "model.backbone=FOLDER" in said
-        assert load_config(name, None, ["model.adapter.mode=full"]).model.backbone is None
-    assert "adapters need" in refusal("nano", None, ["model.adapter.mode=self"])
+def test_tuning_what_is_added_needs_a_backbone():
+    for size in ("small", "base"):
+        said = refusal("paper", None, [], size)
+        assert "peft.method=adapters needs a trained backbone" in said and "model.backbone=FOLDER" in said
+        assert load_config("paper", None, ["peft.method=full"], size).model.backbone is None
+    assert "needs a trained backbone" in refusal("best", None, ["peft.method=adapters"])
 
 
-def test_file_over_preset_and_overrides_over_both(tmp_path):
+def test_another_way_of_tuning_begins_with_its_own_defaults():
+    """Settings of the one below do not reach it."""
+    config = load_config("paper", None, ["model.backbone=x", "peft.reduction=4"])
+    assert config.peft == Adapters(reduction=4)
+    assert load_config("paper", None, ["peft.reduction=4", "peft.method=full"]).peft == Full()
+    assert load_config("best", None, ["model.backbone=x", "peft.method=adapters"]).peft == Adapters()
+    own = ["model.backbone=x", "peft.method=adapters", "peft.places=['feed_forward']"]
+    assert load_config("best", None, own).peft == Adapters(places=("feed_forward",))
+    assert "peft" in refusal("best", None, ["peft.reduction=4"])
+
+
+def test_modalities_are_added_and_taken_away():
+    assert tokens(load_config("best", None, ["modalities.photo=none"])) == {}
+    assert tokens(load_config("best", None, ["modalities.photo.tokens=1"])) == {"photo": 1}
+    both = load_config("best", None, ["modalities.text.tokens=3"])
+    assert tokens(both) == {"photo": 2, "text": 3} and list(both.modalities) == ["photo", "text"]
+    assert tokens(load_config("best", None, ["modalities.text={}"])) == {"photo": 2, "text": 2}
+
+
+def test_file_over_recipe_and_overrides_over_both(tmp_path):
     file = tmp_path / "own.toml"
     file.write_text(
-        'seed = 3\n[optim]\nlr = 0.5\nepochs = 7\n[model.adapter]\nreduction = 4\n[codes]\nscheme = "paper"\n'
+        'seed = 3\n[optim]\nlr = 0.5\nepochs = 7\n[model]\nbackbone = "x"\n[peft]\nmethod = "adapters"\n'
+        'reduction = 4\n[modalities]\nphoto.tokens = 3\n[codes]\nscheme = "paper"\n'
     )
-    config = load_config("nano", file, ["optim.epochs=2", "codes.scheme=sequential", "prompts.train=['A-1', 'B-2']"])
+    config = load_config("best", file, ["optim.epochs=2", "codes.scheme=sequential", "prompts.train=['A-1', 'B-2']"])
     assert (config.seed, config.optim.lr, config.optim.epochs) == (3, 0.5, 2)
-    assert config.codes.scheme == "sequential" and config.codes.users == "atomic"  # the preset's, untouched
-    assert (config.model.adapter.mode, config.model.adapter.reduction) == ("full", 4)
+    assert config.codes.scheme == "sequential" and config.codes.users == "atomic"  # the recipe's, untouched
+    assert config.peft == Adapters(reduction=4) and tokens(config) == {"photo": 3}
     assert config.prompts.train == ["A-1", "B-2"]
+    file.write_text('model.backbone = "none"\nmodalities.photo = "none"\nsamples.last_positions = "any"\n')
+    config = load_config("best", file)  # TOML has no null
+    assert config.model.backbone is None and tokens(config) == {} and config.samples.last_positions == "any"
 
 
 @pytest.mark.parametrize(
@@ -56,15 +87,16 @@ def test_file_over_preset_and_overrides_over_both(tmp_path):
         ("optim.lr=3e-4", lambda c: c.optim.lr, 3e-4),
         ("samples.last_positions=any", lambda c: c.samples.last_positions, "any"),
         ("samples.last_positions=5", lambda c: c.samples.last_positions, 5),
-        ("features=clip-vit-b-32", lambda c: c.features, "clip-vit-b-32"),
-        ("features=none", lambda c: c.features, None),
+        ("modalities={clip={tokens=5}}", lambda c: c.modalities["clip"].tokens, 5),
+        ("modalities.photo=none", lambda c: c.modalities, {}),
         ("model.backbone=runs/a=b", lambda c: c.model.backbone, "runs/a=b"),
-        ("model.adapter={mode='full', reduction=2}", lambda c: c.model.adapter.reduction, 2),
+        ("model.backbone=none", lambda c: c.model.backbone, None),
+        ("samples.shortest_history=2", lambda c: c.samples.shortest_history, 2),
         ("run.tensorboard=true", lambda c: c.run.tensorboard, True),
     ],
 )
 def test_overrides(override, get, wanted):
-    assert get(load_config("nano", None, [override])) == wanted
+    assert get(load_config("best", None, [override])) == wanted
 
 
 @pytest.mark.parametrize(
@@ -72,13 +104,18 @@ def test_overrides(override, get, wanted):
     [
         ("optim.rate=1", ["optim.rate", "no such setting", "lr", "batch_tokens", "weight_decay"]),
         ("optimiser.lr=1", ["optimiser", "no such setting", "model", "optim", "seed"]),
-        ("model.adapter.width=1", ["model.adapter.width", "mode", "reduction"]),
+        ("model.adapter.mode=full", ["model.adapter", "no such setting", "backbone", "dropout"]),
+        ("features=photo", ["features", "no such setting", "modalities"]),
+        ("peft.width=1", ["peft", "width", "no such setting"]),
+        ("modalities.photo.tokens=6", ["modalities.photo.tokens", "5"]),
+        ("modalities.photo.width=1", ["modalities.photo.width", "no such setting"]),
         ("optim.lr=-1", ["optim.lr", "greater than 0"]),
         ("optim.lr=fast", ["optim.lr", "number"]),
         ("optim.lr.x=1", ["optim.lr", "number"]),
         ("optim=1", ["optim"]),
         ("samples.last_positions=0", ["samples.last_positions"]),
-        ("model.adapter.mode=half", ["model.adapter.mode", "self+cross"]),
+        ("peft.method=half", ["peft", "half", "full", "adapters"]),
+        ("peft={method='adapters', places=['head']}", ["peft", "places", "self_attention"]),
         ("seed=none", ["seed", "integer"]),
         ("optim.lr", ["'optim.lr' is not an override", "key=value"]),
         ("optim..lr=1", ["not an override"]),
@@ -86,23 +123,23 @@ def test_overrides(override, get, wanted):
     ],
 )
 def test_a_wrong_override_is_one_clear_line(override, said):
-    line = refusal("nano", None, [override])
+    line = refusal("best", None, [override])
     assert all(word in line for word in said), line
 
 
 def test_a_wrong_file_is_one_clear_line(tmp_path):
-    assert all(name in refusal("tiny") for name in PRESETS)
-    assert "cannot read the configuration" in refusal("nano", tmp_path / "none.toml")
+    assert all(name in refusal("tiny") for name in RECIPES)
+    assert "cannot read the configuration" in refusal("best", tmp_path / "none.toml")
     file = tmp_path / "own.toml"
     for text, said in (("[optim\n", "not valid TOML"), ("[optim]\nrate = 1\n", "optim.rate"), ("x = 1\n", "no such")):
         file.write_text(text)
-        line = refusal("nano", file)
+        line = refusal("best", file)
         assert said in line and "own.toml" in line
     file.write_bytes(b"\xff\xfe")
-    assert "own.toml" in refusal("nano", file)
+    assert "own.toml" in refusal("best", file)
 
 
 def test_a_configuration_survives_being_written_down():
     """run.json holds it, and is read again."""
-    config = load_config("nano", None, ["prompts.train=['A-1']", "samples.last_positions=4", "model.tokenizer=x"])
+    config = load_config("best", None, ["prompts.train=['A-1']", "samples.last_positions=4", "model.tokenizer=x"])
     assert RunConfig.model_validate_json(config.model_dump_json()) == config

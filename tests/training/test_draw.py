@@ -17,7 +17,7 @@ PROMPTS = [prompt for prompt in load_prompts().values() if not prompt.unseen]
 
 
 def draw(dataset: Dataset, *overrides: str, epochs: int = 1, prompts=PROMPTS) -> Samples:
-    drawer = SampleDrawer(dataset, prompts, load_config("nano", None, list(overrides)))
+    drawer = SampleDrawer(dataset, prompts, load_config("best", None, list(overrides)))
     return Samples.join([drawer.draw(epoch) for epoch in range(epochs)])
 
 
@@ -72,16 +72,17 @@ def test_nothing_held_out_is_shown_or_asked_for(tiny_data, many):
 def test_negatives_avoid_the_training_part_and_nothing_else(tiny_data, many):
     """The authors' negatives avoid the held-out items too, which gives these away."""
     known = [set(row.tolist()) for row in tiny_data.history("train")]
-    drawn = [set() for _ in known]
+    drawn: list[set[int]] = [set() for _ in known]
     for task in ("next_yes_no", "yes_no"):
         part = of_task(many, task)
         for row in np.flatnonzero(part.yes == 0):
             assert part.item[row] not in known[part.user[row]]
             drawn[part.user[row]].add(int(part.item[row]))
     choices = of_task(many, "choice")
-    for user, answer, row in zip(choices.user, choices.item, choices.items, strict=True):
-        assert not (set(row.tolist()) - {int(answer)}) & known[user]
-        drawn[user] |= set(row.tolist()) - known[user]
+    for user, answer, listed in zip(choices.user, choices.item, choices.items, strict=True):
+        shown = set(listed.tolist())
+        assert not (shown - {int(answer)}) & known[user]
+        drawn[user] |= shown - known[user]
     for user, items in enumerate(drawn):
         assert items == set(range(tiny_data.n_items)) - known[user]  # all others, the two held-out ones among them
 
@@ -100,7 +101,7 @@ def test_who_came_after_the_point_in_time_is_not_trained_on(tmp_path):
 
 
 def test_negatives_are_uniform(tiny_data):
-    drawer = SampleDrawer(tiny_data, PROMPTS, load_config("nano"))
+    drawer = SampleDrawer(tiny_data, PROMPTS, load_config("best"))
     free = tiny_data.n_items - len(set(tiny_data.history("train")[0].tolist()))
     drawn = drawer._negatives(np.random.default_rng(0), np.zeros(6000, int), 3)
     counts = np.bincount(drawn.ravel(), minlength=tiny_data.n_items)
@@ -114,7 +115,7 @@ def test_negatives_are_uniform(tiny_data):
                                        ("samples.last_positions=3", "prompts.max_history=4")])  # fmt: skip
 def test_windows_of_the_training_part(tiny_data, overrides):
     """A target among the last n positions, a history from one of the first m up to it, and every such window."""
-    config = load_config("nano", None, list(overrides))
+    config = load_config("best", None, list(overrides))
     samples = of_task(draw(tiny_data, *overrides, "samples.next=40", epochs=3), "next")
     last, first, longest = config.samples.last_positions, config.samples.first_positions, config.prompts.max_history
     seen: dict[int, set] = {}
@@ -164,8 +165,8 @@ def test_every_template_of_a_family_and_both_separators_are_drawn(many):
 
 
 def test_the_same_seed_and_epoch_give_the_same_samples(tiny_data):
-    drawer = SampleDrawer(tiny_data, PROMPTS, load_config("nano"))
-    again = SampleDrawer(tiny_data, PROMPTS, load_config("nano"))
+    drawer = SampleDrawer(tiny_data, PROMPTS, load_config("best"))
+    again = SampleDrawer(tiny_data, PROMPTS, load_config("best"))
     later = drawer.draw(1)
 
     def same(one: Samples, other: Samples) -> bool:

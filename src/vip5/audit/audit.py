@@ -20,7 +20,7 @@ from vip5.audit.leaks_fitted import (
     stored_negatives,
     training_negatives,
 )
-from vip5.audit.probes import IdGap, IdPlusOne, LastAgain, SeldomNegative
+from vip5.audit.probes import IdGap, IdPlusOne, LastAgain, NextRawId, SeldomNegative
 from vip5.baselines.item_knn import ItemKNN
 from vip5.baselines.popularity import Popularity
 from vip5.data import Dataset
@@ -32,16 +32,21 @@ from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
 from vip5.evaluation.results import Result
 from vip5.items import SCHEMES, code_items
 from vip5.items.codes import CODES
+from vip5.predict.answers import ModelSystem
+from vip5.predict.folder import is_finished
+from vip5.predict.model import TrainedModel
+from vip5.predict.system import System
 from vip5.prompts import Prompt, Samples, load_prompts
 from vip5.prompts.reviews import explainable
 from vip5.prompts.tokenizer import train_vocabulary
-from vip5.runs import RUN_FILE
-from vip5.training import Run, load_config
+from vip5.training import load_config
 from vip5.training.draw import SampleDrawer
 
 NEXT_METRICS = ("HR@5", "NDCG@5", "HR@10", "NDCG@10")
 CHOICE_METRICS = ("HR@1", "HR@5", "NDCG@5", "HR@10", "NDCG@10")
 NEXT, ID, GAP = "next item", "id + 1", "id gap"
+RAW = "next higher raw id"
+NUMBERED = "sequential"  # codes that only number the items
 FRESH = ("id + 1 (sequential)", "id gap (sequential)")  # the same on codes that are fitted afresh
 POPULARITY, KNN, AGAIN, SELDOM = "popularity", "item-kNN", "last items again", "seldom a negative"
 PAPER = "paper"
@@ -115,7 +120,7 @@ class Audit:
 
 
 def _tokenizer(dataset: Dataset) -> str:
-    size = load_config("nano").model.tokenizer_size
+    size = load_config("best").model.tokenizer_size
     return train_vocabulary(first_users(dataset, TOKENIZER_USERS), load_prompts(), size).tokenizer.to_str()
 
 
@@ -125,11 +130,11 @@ def _prompts(*tasks: str) -> list[Prompt]:
 
 def _samples(dataset: Dataset) -> Samples:
     few = [f"samples.{task}=1" for task in ("next", "next_yes_no", "yes_no", "choice")]
-    return SampleDrawer(dataset, _prompts(), load_config("nano", None, [*few, "samples.candidates=8"])).draw(0)
+    return SampleDrawer(dataset, _prompts(), load_config("best", None, [*few, "samples.candidates=8"])).draw(0)
 
 
 def _choices(dataset: Dataset) -> Samples:
-    config = load_config("nano", None, ["samples.choice=1", "samples.candidates=100"])
+    config = load_config("best", None, ["samples.choice=1", "samples.candidates=100"])
     drawer = SampleDrawer(dataset, _prompts("choice"), config)
     return Samples.join([drawer.draw(epoch) for epoch in range(1 if dataset.n_users > 5000 else 5)])
 
@@ -189,22 +194,25 @@ def audit(
         *fitted_findings(fitted, dataset, other),
         training_negatives(choices(dataset), dataset),
         stored_negatives(everyone, dataset.sequences.take(everyone.users), dataset.n_items, _weights(dataset)),
-        _control(dataset.n_items, tested, lists[POPULARITY], orders[POPULARITY], seed),
+        _control(dataset, tested, lists[POPULARITY], orders[POPULARITY], seed),
         *table_findings(dataset, everyone),
     ]
     return Audit(dataset.manifest.name, dataset.hash, name, rows, findings)
 
 
-def audit_run(run: Run, users: int | None = None, seed: int = 0) -> Audit:
-    """The data set of a run, and the item codes that it was trained with."""
-    codes = run.codes
+def audit_system(system: System, dataset: Dataset, users: int | None = None, seed: int = 0) -> Audit:
+    """The data set of a run, and the item codes of a model. A baseline has none: the rules are tried on numbers."""
+    if isinstance(system, ModelSystem):
+        words, refit = system.model.codes.words, refit_of(system.model)
+        return audit(dataset, words, refit, name=system.model.codes.scheme, users=users, seed=seed)
+    return audit(dataset, *codes_of(NUMBERED, dataset), name=NUMBERED, users=users, seed=seed)
 
-    def refit(dataset: Dataset) -> list[str]:
-        return code_items(run.config.codes, dataset, run.features, codes.seed).words
 
-    return audit(
-        run.dataset, codes.words, None if codes.scheme == PAPER else refit, name=codes.scheme, users=users, seed=seed
-    )
+def refit_of(model: TrainedModel) -> Refit | None:
+    """How a model's codes were fitted; the paper's numbers cannot be fitted again."""
+    if model.codes.scheme == PAPER:
+        return None
+    return lambda dataset: code_items(model.config.codes, dataset, model.stores, model.codes.seed).words
 
 
 def codes_of(source: str, dataset: Dataset) -> tuple[list[str], Refit | None]:
@@ -216,8 +224,21 @@ def codes_of(source: str, dataset: Dataset) -> tuple[list[str], Refit | None]:
     if all(name in SCHEMES for name in source.split("+")):
         return code_items(source, dataset).words, None if source == PAPER else partial(_words, source)
     file = Path(source)
+    words = _read_words(file, dataset)
+    if file.name == CODES and is_finished(file.parent):
+        model = TrainedModel.load(file.parent)
+        if model.codes.words == words and (refit := refit_of(model)) is not None:
+            return words, refit
+    for scheme in (NUMBERED, "atomic"):
+        if words == code_items(scheme, dataset).words:
+            return words, partial(_words, scheme)
+    return words, None
+
+
+def _read_words(file: Path, dataset: Dataset) -> list[str]:
+    """The code of each item of the data set, from a table."""
     if not file.is_file():
-        raise UserError(f"no item codes {source!r}: give one of {', '.join(sorted(SCHEMES))}, or a codes.parquet")
+        raise UserError(f"no item codes {str(file)!r}: give one of {', '.join(sorted(SCHEMES))}, or a codes.parquet")
     try:
         table = pl.read_parquet(file, columns=["item", "code"]).cast(pl.String)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -228,15 +249,7 @@ def codes_of(source: str, dataset: Dataset) -> tuple[list[str], Refit | None]:
     joined = dataset.items.select("item").join(table, on="item", how="left", maintain_order="left")
     if len(joined) != dataset.n_items or joined["code"].null_count() or joined["code"].n_unique() < len(joined):
         raise UserError(f"item codes are not one distinct code an item ({file}): give those of a run on this data set")
-    words = joined["code"].to_list()
-    if file.name == CODES and (file.parent / RUN_FILE).is_file():
-        run = Run.load(file.parent, dataset.path)
-        if run.codes.words == words and run.codes.scheme != PAPER:
-            return words, lambda d: code_items(run.config.codes, d, run.features, run.codes.seed).words
-    for scheme in ("sequential", "atomic"):
-        if words == code_items(scheme, dataset).words:
-            return words, partial(_words, scheme)
-    return words, None
+    return joined["code"].to_list()
 
 
 def _words(scheme: str, dataset: Dataset) -> list[str]:
@@ -255,24 +268,27 @@ def _ranked(
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """What each rule ranks: ten next items, and the order of the candidates."""
     histories, lists, k = tested.histories, tested.lists, 10
-    above, near = IdPlusOne(codes), IdGap(codes, seed)
+    left_out = None if dataset.buys_again else histories
+    above, near, raw = IdPlusOne(codes), IdGap(codes, seed), NextRawId(dataset.items["item"].to_list())
     popular, again = Popularity.fit(dataset, seed=seed), LastAgain(dataset.n_items)
     neighbours = ItemKNN.fit(dataset, seed=seed)
-    fresh = code_items("sequential", dataset).words
+    fresh = code_items(NUMBERED, dataset).words
     next_items = {
         ID: above.rank(histories, k),
         GAP: near.rank(histories, k),
         FRESH[0]: IdPlusOne(fresh).rank(histories, k),
         FRESH[1]: IdGap(fresh, seed).rank(histories, k),
-        POPULARITY: popular.rank(histories, k),
+        RAW: raw.rank(histories, k),
+        POPULARITY: popular.rank(histories, k, exclude=left_out),
         AGAIN: again.rank(histories, k),
-        KNN: neighbours.rank(histories, k),
+        KNN: neighbours.rank(histories, k, exclude=left_out),
     }
     negatives = lists[lists != tested.targets[:, None]]
     seldom = SeldomNegative(negatives, dataset.sequences.take(tested.users), dataset.n_items)
     orders = {
         ID: above.rank_candidates(lists, histories),
         GAP: near.rank_candidates(lists, histories),
+        RAW: raw.rank_candidates(lists, histories),
         POPULARITY: popular.rank_candidates(lists, histories),
         AGAIN: again.rank_candidates(lists, histories),
         KNN: neighbours.rank_candidates(lists, histories),
@@ -286,9 +302,12 @@ def _row(task: str, rule: str, ranks: np.ndarray, names: tuple[str, ...], seed: 
     return RuleRow(task, rule, {name: estimate(metrics[name], seed=seed) for name in names})
 
 
-def _control(n_items: int, tested: HeldOut, ranked: np.ndarray, order: np.ndarray, seed: int) -> Finding:
+def _control(dataset: Dataset, tested: HeldOut, ranked: np.ndarray, order: np.ndarray, seed: int) -> Finding:
     """Popularity on shuffled targets: above chance, the metrics or the lists would be at fault."""
-    found = [control(ranked, tested, n_items, seed=seed), control(order, tested, seed=seed)]
+    found = [
+        control(ranked, tested, dataset.n_items, seed=seed, again=dataset.buys_again),
+        control(order, tested, seed=seed),
+    ]
     p = min(one.p for one in found)
     text = "; ".join(f"HR@10 {one.hit_rate.value:.4f}, chance {one.chance_hit_rate:.4f}" for one in found)
     words = f"popularity on shuffled targets, next item and one of {tested.lists.shape[1]}: {text}"

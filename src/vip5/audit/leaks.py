@@ -5,10 +5,13 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+from scipy.stats import binomtest
 
+from vip5.audit.probes import code_numbers, last_items
 from vip5.data import Dataset
 from vip5.evaluation.held_out import HeldOut
 
+ALPHA = 0.001  # a check that is passed by an honest data set cries wolf once in a thousand
 PLAIN_KEYS = ("title", "brand", "image")  # items alike in all of these are likely one item under two ids
 
 
@@ -29,10 +32,11 @@ def table_findings(dataset: Dataset, tested: HeldOut) -> list[Finding]:
         user_fields(dataset),
         *explanations(dataset),
         time_travel(dataset),
+        ties(dataset, tested),
         later_training(dataset, tested),
         duplicates(dataset),
         twin_items(dataset),
-        repeats(tested),
+        repeats(dataset, tested),
         cold_targets(dataset, tested),
     ]
 
@@ -90,6 +94,37 @@ def time_travel(dataset: Dataset) -> Finding:
     return Finding("order in time", "leak" if wrong else "ok", wrong, words)
 
 
+def ties(dataset: Dataset, tested: HeldOut) -> Finding:
+    """Test targets of the same time as the purchase before, and whether their order follows the raw ids.
+
+    In an order that tells nothing, the target's id is the higher one half of the time (two-sided binomial test).
+    """
+    name, tied = "ties in time", tied_targets(dataset, tested)
+    if tied is None:
+        return Finding(name, "ok", None, dataset.order_note)
+    if not tied.any():
+        return Finding(name, "ok", 0.0, "no test target has the time of the purchase before")
+    place = np.argsort(np.argsort(code_numbers(dataset.items["item"].to_list()), kind="stable"))
+    last, target = last_items(tested.histories)[tied], tested.targets[tied]
+    differ = last != target
+    above = int((place[target] > place[last])[differ].sum())
+    p = float(binomtest(above, int(differ.sum()), 0.5).pvalue) if differ.any() else 1.0
+    words = f"{dataset.order_note}; the higher raw id comes later in {above / max(int(differ.sum()), 1):.1%} of these"
+    if p < ALPHA:
+        return Finding(name, "leak", p, f"their order gives the answer away: {words}; prepare with --ties shuffle")
+    return Finding(name, "note", float(tied.mean()), words)
+
+
+def tied_targets(dataset: Dataset, tested: HeldOut) -> np.ndarray | None:
+    """bool [n]: which test targets have the time of the purchase before; None where no times are given."""
+    table = dataset.interactions
+    if table["timestamp"].null_count() == len(table):
+        return None
+    times, lengths = table["timestamp"].to_numpy(), dataset.history("test").lengths[tested.users]
+    first = dataset.sequences.offsets[tested.users] + lengths
+    return times[first] == times[first - 1]
+
+
 def later_training(dataset: Dataset, tested: HeldOut) -> Finding:
     """How much of the others' training part is from after a user's test target: part of leave-one-out."""
     table = dataset.interactions
@@ -121,13 +156,14 @@ def twin_items(dataset: Dataset) -> Finding:
     return Finding("twin items", "note" if twins else "ok", twins, words)
 
 
-def repeats(tested: HeldOut) -> Finding:
-    """Test targets that the user had before; full ranking cannot find them, as it leaves the history out."""
+def repeats(dataset: Dataset, tested: HeldOut) -> Finding:
+    """Test targets that the user had before: where people seldom buy again, full ranking leaves them out."""
     histories = tested.histories
     again = np.zeros(len(tested), dtype=bool)
     again[histories.rows[histories.values == np.repeat(tested.targets, histories.lengths)]] = True
     count = int(again.sum())
-    words = f"{count:,} test targets stand in their user's history; the next item leaves these out"
+    listed = "may be these, as people buy again" if dataset.buys_again else "leaves these out"
+    words = f"{count:,} test targets stand in their user's history; the next item {listed}"
     return Finding("repeated targets", "note" if count else "ok", count, words)
 
 

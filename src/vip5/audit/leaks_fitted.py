@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import binomtest, norm
 
 from vip5.audit.counterfactual import blind
-from vip5.audit.leaks import Finding
+from vip5.audit.leaks import ALPHA, Finding
 from vip5.audit.probes import IdGap, IdPlusOne, SeldomNegative
 from vip5.data import Dataset, Ragged
 from vip5.evaluation.held_out import HeldOut
@@ -15,7 +15,6 @@ from vip5.evaluation.intervals import paired_difference
 from vip5.evaluation.ranking import hit_rate, ranks_in_list
 from vip5.prompts import Samples
 
-ALPHA = 0.001  # a check that is passed by an honest data set cries wolf once in a thousand
 FEW = 10  # new items, at least, to judge where their codes stand
 NEXT_TO_HISTORY = 0.4  # share of the new items from which on codes have read whole sequences; see `codes_of_new_items`
 

@@ -95,6 +95,31 @@ class IdGap:
         return 2 * np.abs(gap) + ((gap > 0) == side[:, None])
 
 
+class NextRawId:
+    """The items whose raw ids come right after that of the history's last item.
+
+    Where purchases of one moment stand in the order of their ids, this rule finds the later ones.
+    """
+
+    def __init__(self, raw_ids: Sequence[str]):
+        self.codes = IdPlusOne(raw_ids)
+
+    def rank(self, histories: Ragged, k: int) -> np.ndarray:
+        """int32 [n, k]; -1 where no id is higher, and for an empty history."""
+        order, place = self.codes.order, self.codes.place
+        n, last = len(order), last_items(histories)
+        at = np.where(last < 0, n, place[last] + 1)
+        return np.append(order, np.full(k, -1, np.int32))[np.minimum(at[:, None] + np.arange(k), n)]
+
+    def rank_candidates(self, candidates: np.ndarray, histories: Ragged) -> np.ndarray:
+        """Those after the last item first, the nearest first; then the others as they stand."""
+        place, last = self.codes.place, last_items(histories)
+        above = place[candidates] - np.where(last < 0, len(place), place[last])[:, None]
+        return np.take_along_axis(
+            candidates, np.argsort(np.where(above > 0, above, _FAR), axis=1, kind="stable"), axis=1
+        )
+
+
 class LastAgain:
     """The history over again, from its last item back: finds what people buy again."""
 

@@ -13,7 +13,7 @@ from vip5.baselines.writing import Asked, Ids, LearnedWriter, WriterSettings
 from vip5.model.ops import dropout
 
 _RATINGS = 21  # halves from 0 to 10; the row after them is for what is not rated
-State = tuple[Tensor, tuple[Tensor, Tensor]]  # attributes [B, A, D], and the LSTM's h and c [L, B, D]
+Memory = tuple[Tensor, tuple[Tensor, Tensor]]  # attributes [B, A, D], and the LSTM's h and c [L, B, D]
 
 
 class Attn2SeqSettings(WriterSettings):
@@ -34,24 +34,24 @@ class Attn2Seq(LearnedWriter):
     name = "attn2seq"
     source = "Dong et al., EACL 2017"
     settings_type = Attn2SeqSettings
-    module: "_Network"
+    module: "_AttributeLSTM"
 
     def build(self) -> nn.Module:
-        return _Network(self.n_users, self.n_items, len(self.words), self.features, self.settings)
+        return _AttributeLSTM(self.n_users, self.n_items, len(self.words), self.features, self.settings)
 
     def teach(self, asked: Asked, before_BT: Tensor, target_BT: Tensor) -> tuple[Tensor, Tensor]:
         h_BTD, _ = self.module(before_BT, self.begin(asked))
         return h_BTD, h_BTD.new_zeros(())
 
-    def begin(self, asked: Asked) -> State:
+    def begin(self, asked: Asked) -> Memory:
         return self.module.encode(asked)
 
-    def step(self, state: State, word_B: Tensor) -> tuple[Tensor, State]:
+    def step(self, state: Memory, word_B: Tensor) -> tuple[Tensor, Memory]:
         h_B1D, state = self.module(word_B[:, None], state)
         return h_B1D[:, 0], state
 
 
-class _Network(nn.Module):
+class _AttributeLSTM(nn.Module):
     def __init__(
         self, n_users: int, n_items: int, n_words: int, vocabulary: Tensor | None, settings: Attn2SeqSettings
     ) -> None:
@@ -69,13 +69,13 @@ class _Network(nn.Module):
         for table in (self.ratings, self.words, self.out):
             nn.init.uniform_(table.weight, -0.1, 0.1)
 
-    def encode(self, asked: Asked) -> State:
+    def encode(self, asked: Asked) -> Memory:
         rating_B = (2 * asked.rating).round().nan_to_num(_RATINGS).long().clamp(0, _RATINGS)
         g_BAD = torch.stack([self.users(asked.user), self.items(asked.item), self.ratings(rating_B)], dim=1)
         h_LBD = self.first(g_BAD.flatten(1)).tanh().unflatten(1, (self.n_layers, -1)).transpose(0, 1).contiguous()
         return g_BAD, (h_LBD, torch.zeros_like(h_LBD))
 
-    def forward(self, word_BT: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(self, word_BT: Tensor, state: Memory) -> tuple[Tensor, Memory]:
         g_BAD, memory = state
         x_BTD = dropout(self.words(word_BT), self.dropout, self.training)
         h_BTD, memory = self.lstm(x_BTD, memory)

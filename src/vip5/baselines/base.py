@@ -17,9 +17,10 @@ from vip5.errors import UserError, first_fault
 from vip5.space import Space
 
 _SCORES = 6_000_000  # at once: what a few buffers of a block of users may take
+KNOW_SIMILAR = ("item-knn", "bpr-mf", "bpr-mlp", "lightgcn", "vbpr", "hgn", "sasrec", "s3-rec")
 
 
-class Settings(BaseModel):
+class BaselineSettings(BaseModel):
     """What decides, with a data set, what a system becomes. A system with more settings adds fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,24 +37,23 @@ class Baseline(ABC):
 
     What it can do is said by its kind, `Ranker` or `Writer`, and by flags:
 
-    cold_users    people it was not fitted on are answered as those it knows: who asks is not read
-    cold_items    items that nobody had in training are told apart
-    photos, text  are read
+    cold_users     people it was not fitted on are answered by their history; others know them as the average person
+    cold_items     items that nobody had in training are told apart
+    knows_similar  `similar` answers
 
     A system defines `_fit`, `of` and `tensors`, and what its kind asks for.
     """
 
     name: ClassVar[str]  # as in `vip5 baseline NAME`
     source: ClassVar[str]
-    settings_type: ClassVar[type[Settings]] = Settings
+    settings_type: ClassVar[type[BaselineSettings]] = BaselineSettings
     cold_users: ClassVar[bool] = False
     cold_items: ClassVar[bool] = False
-    photos: ClassVar[bool] = False
-    text: ClassVar[bool] = False
+    knows_similar: ClassVar[bool] = False
 
     settings: Any  # of settings_type
 
-    def __init__(self, settings: Settings, n_users: int, n_items: int) -> None:
+    def __init__(self, settings: BaselineSettings, n_users: int, n_items: int) -> None:
         self.settings, self.n_users, self.n_items = settings, n_users, n_items
 
     @classmethod
@@ -88,6 +88,17 @@ class Baseline(ABC):
     def tensors(self) -> dict[str, Tensor]:
         """All that was fitted, on the CPU."""
 
+    def similar(self, items: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k items most similar to each of `items`, int [n], without itself.
+
+        Items, int32 [n, k], the most similar first, and how similar they are, float32 [n, k]; -1 and 0 where no more
+        are known. Equals stand in the order drawn by the seed.
+
+        Raises: UserError by a system without `knows_similar`.
+        """
+        known = ", ".join(KNOW_SIMILAR)
+        raise UserError(f"{self.name} does not know which items are similar: ask one of {known}")
+
     @classmethod
     def check(cls, settings: Mapping[str, Any]) -> Any:
         """Settings of `settings_type`; UserError where one is unknown or out of range."""
@@ -121,17 +132,21 @@ class Ranker(Baseline):
             found[rows] = np.take_along_axis(scores, candidates[rows], axis=1)
         return found
 
-    def rank(self, histories: Ragged, k: int, users: np.ndarray | None = None) -> np.ndarray:
-        """The k best items outside each user's history: int32 [n, k], best first, -1 where they run out.
+    def rank(self, histories: Ragged, k: int, users: np.ndarray | None = None, *, exclude: Ragged | None) -> np.ndarray:
+        """The k best items for each user: int32 [n, k], best first, -1 where they run out.
+
+        `exclude`: items that are left out of each row, as the histories where people seldom buy a thing again; None:
+        nothing is.
 
         Equally good items stand in an order drawn once by the seed, the same for all users: neither for nor against
         the system, in expectation, and free of what the numbering of items may give away.
         """
         ranked = np.full((len(histories), k), -1, dtype=np.int32)
         for rows in self._blocks(histories):
-            part = histories.take(rows)
-            scores = self.scores(part, None if users is None else users[rows])
-            scores[part.rows, part.values] = -np.inf
+            scores = self.scores(histories.take(rows), None if users is None else users[rows])
+            if exclude is not None:
+                out = exclude.take(rows)
+                scores[out.rows, out.values] = -np.inf
             ranked[rows] = self._best(scores, k)
         return ranked
 
@@ -169,6 +184,29 @@ class Ranker(Baseline):
         inside = number < k
         best[row[inside], number[inside]] = item[inside]
         return best
+
+
+class SimilarityRanker(Ranker):
+    """A ranker that knows how similar items are. It defines `similarities`."""
+
+    knows_similar = True
+
+    @abstractmethod
+    def similarities(self, items: np.ndarray) -> np.ndarray:
+        """float32 [n, n_items]: how similar each item is to those asked for, int [n]."""
+
+    def similar(self, items: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        found = np.full((len(items), k), -1, dtype=np.int32)
+        values = np.zeros((len(items), k), dtype=np.float32)
+        at_once = max(1, _SCORES // self.n_items)
+        for start in range(0, len(items), at_once):
+            asked = items[start : start + at_once]
+            scores = self.similarities(asked)
+            scores[np.arange(len(asked)), asked] = -np.inf
+            best = found[start : start + at_once] = self._best(scores, k)
+            there = best >= 0
+            values[start : start + at_once][there] = np.take_along_axis(scores, best.clip(min=0), axis=1)[there]
+        return found, values
 
 
 class Writer(Baseline):

@@ -99,6 +99,9 @@ class BPRPairs(BPR):
         above_N = self.pairs(u_ND, i_ND, i_N) - self.pairs(u_ND, j_ND, j_N)
         return pair_loss(above_N, self.settings.l2, u_ND, i_ND, j_ND)
 
+    def item_vectors(self) -> Tensor:
+        return self.module.items(torch.arange(self.n_items, device=self.device))
+
     def score(self, histories: Ragged, users: Tensor) -> Tensor:
         return self.score_vectors(of_users(self.module.users.weight, users))
 
@@ -110,7 +113,7 @@ class BPRMF(BPRPairs):
     source = "Rendle et al., UAI 2009"
 
     def build(self) -> nn.Module:
-        return _Vectors(self.n_users, self.n_items, self.settings.dim)
+        return _PairVectors(self.n_users, self.n_items, self.settings.dim)
 
     def pairs(self, user_ND: Tensor, item_ND: Tensor, item_N: Tensor) -> Tensor:
         return (user_ND * item_ND).sum(dim=1) + self.module.bias[item_N]
@@ -119,7 +122,7 @@ class BPRMF(BPRPairs):
         return torch.addmm(self.module.bias, user_BD, self.module.items.weight.T)
 
 
-class _Vectors(nn.Module):
+class _PairVectors(nn.Module):
     def __init__(self, n_users: int, n_items: int, dim: int) -> None:
         super().__init__()
         self.users, self.items = vectors(n_users, dim), vectors(n_items, dim)

@@ -46,10 +46,10 @@ class BPRMLP(BPRPairs):
     name = "bpr-mlp"
     source = "He et al., WWW 2017, section 3.3, with the loss of BPR"
     settings_type = BPRMLPSettings
-    module: "_Network"
+    module: "_PairMLP"
 
     def build(self) -> nn.Module:
-        return _Network(self.n_users, self.n_items, self.settings.dim, self.settings.hidden)
+        return _PairMLP(self.n_users, self.n_items, self.settings.dim, self.settings.hidden)
 
     def pairs(self, user_ND: Tensor, item_ND: Tensor, item_N: Tensor) -> Tensor:
         module = self.module
@@ -76,7 +76,7 @@ class BPRMLP(BPRPairs):
         return torch.cat(parts).float().cpu().numpy()
 
 
-class _Network(nn.Module):
+class _PairMLP(nn.Module):
     """The first layer, W [p; q] + b, in two halves, so that each user and item goes through it once."""
 
     def __init__(self, n_users: int, n_items: int, dim: int, hidden: tuple[int, ...]) -> None:

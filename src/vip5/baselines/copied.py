@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vip5.baselines.base import Settings, Writer
+from vip5.baselines.base import BaselineSettings, Writer
 from vip5.baselines.writing import as_bytes, explained, of_bytes
 from vip5.data import Dataset
 from vip5.errors import UserError
@@ -25,14 +25,13 @@ class FrequentSentence(Writer):
     name = "frequent-sentence"
     source = "counts of the training part"
     cold_users = True
-    text = True
 
-    def __init__(self, sentence: str, settings: Settings, n_users: int, n_items: int) -> None:
+    def __init__(self, sentence: str, settings: BaselineSettings, n_users: int, n_items: int) -> None:
         super().__init__(settings, n_users, n_items)
         self.sentence = sentence
 
     @classmethod
-    def _fit(cls, dataset: Dataset, settings: Settings, folder: Path | None, device: str, quiet: bool) -> Self:
+    def _fit(cls, dataset: Dataset, settings: BaselineSettings, folder: Path | None, device: str, quiet: bool) -> Self:
         sentence = most_frequent_sentence(dataset.reviews)
         if sentence is None:
             raise UserError(f"{cls.name} copies explanations, and the training part of {dataset.path} has none")
@@ -40,7 +39,7 @@ class FrequentSentence(Writer):
 
     @classmethod
     def of(
-        cls, settings: Settings, n_users: int, n_items: int, tensors: Mapping[str, Tensor], device: str = "cpu"
+        cls, settings: BaselineSettings, n_users: int, n_items: int, tensors: Mapping[str, Tensor], device: str = "cpu"
     ) -> Self:
         return cls(of_bytes(tensors["sentence"])[0], settings, n_users, n_items)
 
@@ -51,7 +50,7 @@ class FrequentSentence(Writer):
         return [self.sentence] * len(reviews)
 
 
-class NeighbourSettings(Settings):
+class NeighbourSettings(BaselineSettings):
     """Settings of `NeighbourSentence`."""
 
     by_rating: float = Field(1.0, ge=0)  # what the whole range of ratings weighs
@@ -73,7 +72,6 @@ class NeighbourSentence(Writer):
     name = "neighbour-sentence"
     source = "the sentence of the nearest training review, by user, item and rating"
     settings_type = NeighbourSettings
-    text = True
 
     def __init__(
         self, reviews: pl.DataFrame, bought: sp.csr_array, settings: NeighbourSettings, n_users: int, n_items: int

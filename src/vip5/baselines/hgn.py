@@ -47,10 +47,14 @@ class HGN(LearnedRanker):
     name = "hgn"
     source = "Ma, Kang and Liu, KDD 2019"
     settings_type = HGNSettings
-    module: "_Gates"
+    cold_users = True
+    module: "_HGNGates"
 
     def build(self) -> nn.Module:
-        return _Gates(self.n_users, self.n_items, self.settings.dim, self.settings.length)
+        return _HGNGates(self.n_users, self.n_items, self.settings.dim, self.settings.length)
+
+    def item_vectors(self) -> Tensor:
+        return self.module.out.weight
 
     def batches(self, dataset: Dataset) -> Iterator[Tensor]:
         settings, history, module = self.settings, dataset.history("train"), self.module
@@ -84,7 +88,7 @@ class HGN(LearnedRanker):
         return torch.addmm(module.bias, query_BD, module.out.weight.T)
 
 
-class _Gates(nn.Module):
+class _HGNGates(nn.Module):
     def __init__(self, n_users: int, n_items: int, dim: int, length: int) -> None:
         super().__init__()
         self.users, self.items, self.out = (vectors(n, dim) for n in (n_users, n_items, n_items))

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vip5.baselines.base import Ranker, Settings
+from vip5.baselines.base import BaselineSettings, SimilarityRanker
 from vip5.data import Dataset, Ragged
 from vip5.space import Choice, Real, Space, Whole
 
@@ -22,7 +22,7 @@ _USERS_AT_ONCE = 1024  # 10 bits of a key
 _PLACE = 2**22 - 1
 
 
-class ItemKNNSettings(Settings):
+class ItemKNNSettings(BaselineSettings):
     """Settings of `ItemKNN`."""
 
     recent: int = Field(20, ge=1)  # items of a history, the last ones, that count
@@ -34,7 +34,7 @@ class ItemKNNSettings(Settings):
         return {"recent": Whole(1, 50, log=True), "neighbours": neighbours, "shrink": shrink}
 
 
-class ItemKNN(Ranker):
+class ItemKNN(SimilarityRanker):
     """Items by the sum of their similarities to the most recent items of a history.
 
     The similarity of two items is the number of users who bought both in the training part, over the root of the
@@ -81,18 +81,19 @@ class ItemKNN(Ranker):
             found[start:stop] = scores.toarray()
         return found
 
-    def rank(self, histories: Ragged, k: int, users: np.ndarray | None = None) -> np.ndarray:
-        """The k items most similar to each user's history and outside it: int32 [n, k], best first.
+    def similarities(self, items: np.ndarray) -> np.ndarray:
+        return self.similarity[items].toarray()
 
-        -1 where no more items have anything in common with the history.
-        """
+    def rank(self, histories: Ragged, k: int, users: np.ndarray | None = None, *, exclude: Ragged | None) -> np.ndarray:
+        """As `Ranker.rank`, without a matrix of all scores: -1 where no more items are like any of the history."""
         ranked = np.full((len(histories), k), -1, dtype=np.int32)
         for start, stop, scores in self._scores(histories):
             row = np.repeat(np.arange(stop - start), np.diff(scores.indptr))
-            known = np.zeros((stop - start, self.n_items), dtype=bool)
-            part = slice(histories.offsets[start], histories.offsets[stop])
-            known[histories.rows[part] - start, histories.values[part]] = True
-            data = np.where(known[row, scores.indices], 0, scores.data)
+            data = scores.data
+            if exclude is not None:
+                part, left_out = exclude.take(np.arange(start, stop)), np.zeros(scores.shape, dtype=bool)
+                left_out[part.rows, part.values] = True
+                data = np.where(left_out[row, scores.indices], 0, data)
             kept = (data > 0) & (data >= _floor(data, scores.indptr, k)[row])
             row, keys = row[kept], self._keys(data[kept], scores.indices[kept])
             keys = np.sort(row << 53 | keys)  # by user, score and place at once

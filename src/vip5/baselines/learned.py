@@ -9,13 +9,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 
-from vip5.baselines.base import Baseline, Ranker, Settings, users_or_nobody
-from vip5.baselines.state import State
+from vip5.baselines.base import Baseline, BaselineSettings, SimilarityRanker, users_or_nobody
+from vip5.baselines.state import FitState
 from vip5.baselines.validation import VALIDATE_USERS, Validation
 from vip5.data import Dataset, Ragged
 from vip5.errors import Diverged
@@ -25,7 +26,7 @@ from vip5.space import Choice, Real, Space
 Watch = Callable[[list[dict[str, float]]], None]  # told the lines of `metrics.jsonl` so far
 
 
-class LearnedSettings(Settings):
+class LearnedSettings(BaselineSettings):
     """Settings of every system that is trained in epochs."""
 
     dim: int = Field(64, ge=1)  # of the vectors of users and items
@@ -139,14 +140,21 @@ class Learned(Baseline):
         return {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
 
 
-class LearnedRanker(Learned, Ranker):
-    """A ranker that is trained in epochs. It defines `build`, `batches` and `score`."""
+class LearnedRanker(Learned, SimilarityRanker):
+    """A ranker that is trained in epochs. It defines `build`, `batches`, `score` and `item_vectors`.
+
+    Items are as similar as the cosine of their vectors.
+    """
 
     goal = "NDCG@10"
 
     @abstractmethod
     def score(self, histories: Ragged, users: Tensor) -> Tensor:
         """[n, n_items], of users int64 [n], -1 where one is not known; without gradients, without dropout."""
+
+    @abstractmethod
+    def item_vectors(self) -> Tensor:
+        """[n_items, D]: what is multiplied with a user's vector, or read beside it."""
 
     def validation(self, dataset: Dataset) -> Callable[[], dict[str, float]] | None:
         held = Validation.of(dataset, self.settings.validate_users)
@@ -157,6 +165,12 @@ class LearnedRanker(Learned, Ranker):
         with torch.inference_mode():
             known = torch.from_numpy(users_or_nobody(users, len(histories))).to(self.device)
             return self.score(histories, known).float().cpu().numpy()
+
+    def similarities(self, items: np.ndarray) -> np.ndarray:
+        self.module.eval()
+        with torch.inference_mode():
+            unit_ID = F.normalize(self.item_vectors().float(), dim=1)
+            return (unit_ID[torch.from_numpy(items).long().to(self.device)] @ unit_ID.T).cpu().numpy()
 
 
 class Bought:
@@ -201,7 +215,7 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool, 
     Each epoch draws from a generator of its own, so that a training that was stopped goes on exactly.
     """
     keep_memory()
-    state, validate, goal = State(system, dataset, folder), system.validation(dataset), system.goal
+    state, validate, goal = FitState(system, dataset, folder), system.validation(dataset), system.goal
     columns = TextColumn(system.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}")
     shown = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet)
     with shown, torch.random.fork_rng(), _without_denormals():

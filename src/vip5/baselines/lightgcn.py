@@ -42,7 +42,7 @@ class LightGCN(BPR):
     name = "lightgcn"
     source = "He et al., SIGIR 2020"
     settings_type = LightGCNSettings
-    module: "_Graph"
+    module: "_PurchaseGraph"
 
     @classmethod
     def read_features(cls, dataset: Dataset, settings: Any) -> Tensor:
@@ -52,7 +52,7 @@ class LightGCN(BPR):
 
     def build(self) -> nn.Module:
         assert self.features is not None
-        return _Graph(self.n_users, self.n_items, self.settings.dim, self.settings.layers, self.features)
+        return _PurchaseGraph(self.n_users, self.n_items, self.settings.dim, self.settings.layers, self.features)
 
     def loss(self, u_N: Tensor, i_N: Tensor, j_N: Tensor) -> Tensor:
         module = self.module
@@ -60,12 +60,15 @@ class LightGCN(BPR):
         above_N = (users_UD[u_N] * (items_ID[i_N] - items_ID[j_N])).sum(dim=1)
         return pair_loss(above_N, self.settings.l2, module.users(u_N), module.items(i_N), module.items(j_N))
 
+    def item_vectors(self) -> Tensor:
+        return self.module()[1]
+
     def score(self, histories: Ragged, users: Tensor) -> Tensor:
         users_UD, items_ID = self.module()
         return of_users(users_UD, users) @ items_ID.T
 
 
-class _Graph(nn.Module):
+class _PurchaseGraph(nn.Module):
     def __init__(self, n_users: int, n_items: int, dim: int, layers: int, edges_2E: Tensor) -> None:
         super().__init__()
         self.layers = layers
@@ -78,11 +81,11 @@ class _Graph(nn.Module):
     def forward(self) -> tuple[Tensor, Tensor]:
         """[U, D] and [I, D]: the mean of all layers."""
         layer_0_MD = torch.cat([self.users.weight, self.items.weight])
-        mean_MD = _Mean.apply(layer_0_MD, self.adjacency_MM, self.layers)
+        mean_MD = _LayerMean.apply(layer_0_MD, self.adjacency_MM, self.layers)
         return mean_MD.split([len(self.users.weight), len(self.items.weight)])
 
 
-class _Mean(torch.autograd.Function):
+class _LayerMean(torch.autograd.Function):
     """The mean of the layers 0 to K: symmetric and linear, so that its gradient is taken by doing the same."""
 
     @staticmethod
@@ -96,7 +99,7 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _Mean.forward(ctx, gradients[0], ctx.adjacency_MM, ctx.layers), None, None
+        return _LayerMean.forward(ctx, gradients[0], ctx.adjacency_MM, ctx.layers), None, None
 
 
 def _normalised(edges_2E: Tensor, n_users: int, n_items: int) -> Tensor:

@@ -41,10 +41,10 @@ class NRT(LearnedWriter):
     name = "nrt"
     source = "Li et al., SIGIR 2017"
     settings_type = NRTSettings
-    module: "_Network"
+    module: "_RatingGRU"
 
     def build(self) -> nn.Module:
-        return _Network(self.n_users, self.n_items, len(self.words), self.features, self.settings)
+        return _RatingGRU(self.n_users, self.n_items, len(self.words), self.features, self.settings)
 
     def teach(self, asked: Asked, before_BT: Tensor, target_BT: Tensor) -> tuple[Tensor, Tensor]:
         settings = self.settings
@@ -61,7 +61,7 @@ class NRT(LearnedWriter):
         return h_B1D[:, 0], state
 
 
-class _Network(nn.Module):
+class _RatingGRU(nn.Module):
     def __init__(self, n_users: int, n_items: int, n_words: int, vocabulary: Tensor | None, settings: Any) -> None:
         super().__init__()
         dim, self.dropout = settings.dim, settings.dropout

@@ -50,11 +50,11 @@ class PETER(LearnedWriter):
     name = "peter"
     source = "Li, Zhang and Chen, ACL 2021"
     settings_type = PETERSettings
-    module: "_Transformer"
+    module: "_PETERTransformer"
 
     def build(self) -> nn.Module:
         sizes = self.n_users, self.n_items, len(self.words)
-        return _Transformer(*sizes, self.features, self.feature_word, self.settings)
+        return _PETERTransformer(*sizes, self.features, self.feature_word, self.settings)
 
     def teach(self, asked: Asked, before_BT: Tensor, target_BT: Tensor) -> tuple[Tensor, Tensor]:
         module, settings = self.module, self.settings
@@ -83,7 +83,7 @@ class PETERPlus(PETER):
     feature_word = True
 
 
-class _Transformer(nn.Module):
+class _PETERTransformer(nn.Module):
     def __init__(
         self, n_users: int, n_items: int, n_words: int, vocabulary: Tensor | None, feature_word: bool, settings: Any
     ) -> None:
@@ -93,7 +93,7 @@ class _Transformer(nn.Module):
         self.users, self.items = (Ids(n, dim, settings.forget) for n in (n_users, n_items))
         self.words, self.places = nn.Embedding(n_words, dim), nn.Embedding(settings.length + 4, dim)
         self.layers = nn.ModuleList(
-            _Layer(dim, settings.heads, settings.inner, settings.dropout) for _ in range(settings.layers)
+            _PETERLayer(dim, settings.heads, settings.inner, settings.dropout) for _ in range(settings.layers)
         )
         self.out = nn.Linear(dim, n_words, bias=False)
         for table in (self.words, self.places, self.out):
@@ -123,7 +123,7 @@ class _Transformer(nn.Module):
         return self.rating(h_BD)[:, 0]
 
 
-class _Layer(nn.Module):
+class _PETERLayer(nn.Module):
     def __init__(self, dim: int, heads: int, inner: int, p: float) -> None:
         super().__init__()
         self.heads, self.p = heads, p

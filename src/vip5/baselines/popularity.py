@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vip5.baselines.base import Ranker, Settings
+from vip5.baselines.base import BaselineSettings, Ranker
 from vip5.data import Dataset, Ragged
 
 _USERS_AT_ONCE = 1024
@@ -24,20 +24,22 @@ class Popularity(Ranker):
     source = "counts of the training part"
     cold_users = True
 
-    def __init__(self, counts: np.ndarray, settings: Settings | None = None, n_users: int = 0) -> None:
-        super().__init__(settings or Settings(), n_users, len(counts))
+    def __init__(self, counts: np.ndarray, settings: BaselineSettings | None = None, n_users: int = 0) -> None:
+        super().__init__(settings or BaselineSettings(), n_users, len(counts))
         self.counts = np.asarray(counts)  # int [n_items]
         self.order = self.drawn[np.argsort(-self.counts[self.drawn], kind="stable")]  # items, best first
         self._rank_of = np.argsort(self.order)  # each item's place in `order`
 
     @classmethod
-    def _fit(cls, dataset: Dataset, settings: Settings, folder: Path | None, device: str, quiet: bool) -> "Popularity":
+    def _fit(
+        cls, dataset: Dataset, settings: BaselineSettings, folder: Path | None, device: str, quiet: bool
+    ) -> "Popularity":
         counts = np.bincount(dataset.history("train").values, minlength=dataset.n_items)
         return cls(counts, settings, dataset.n_users)
 
     @classmethod
     def of(
-        cls, settings: Settings, n_users: int, n_items: int, tensors: Mapping[str, Tensor], device: str = "cpu"
+        cls, settings: BaselineSettings, n_users: int, n_items: int, tensors: Mapping[str, Tensor], device: str = "cpu"
     ) -> "Popularity":
         return cls(tensors["counts"].numpy(), settings, n_users)
 
@@ -48,11 +50,13 @@ class Popularity(Ranker):
         """float32 [n, n_items]: the counts, which are exact up to 2^24."""
         return np.tile(self.counts.astype(np.float32), (len(histories), 1))
 
-    def rank(self, histories: Ragged, k: int, users: np.ndarray | None = None) -> np.ndarray:
-        """The k most popular items outside each user's history: int32 [n, k], best first, -1 where they run out."""
+    def rank(self, histories: Ragged, k: int, users: np.ndarray | None = None, *, exclude: Ragged | None) -> np.ndarray:
+        """As `Ranker.rank`, without sorting: who asks, and of what history, does not matter."""
         ranked = np.full((len(histories), k), -1, dtype=np.int32)
-        places, offsets = self._rank_of[histories.values], histories.offsets
-        lengths = np.diff(offsets)
+        if exclude is None:
+            ranked[:, : len(self.order)] = self.order[:k]
+            return ranked
+        places, offsets, lengths = self._rank_of[exclude.values], exclude.offsets, exclude.lengths
         for start in range(0, len(histories), _USERS_AT_ONCE):
             stop = min(start + _USERS_AT_ONCE, len(histories))
             reach = min(len(self.order), k + int(lengths[start:stop].max()))

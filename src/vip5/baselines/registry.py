@@ -15,8 +15,8 @@ from vip5.baselines.s3_rec import S3Rec
 from vip5.baselines.sasrec import SASRec
 from vip5.baselines.vbpr import VBPR
 from vip5.errors import UserError
-from vip5.training import p5
 
+P5 = "p5"  # a model's run, which is trained as one: known here to say so
 _SYSTEMS: tuple[type[Baseline], ...] = (
     *(Popularity, ItemKNN, BPRMF, BPRMLP, LightGCN, VBPR, HGN, SASRec, S3Rec),
     *(FrequentSentence, NeighbourSentence, Attn2Seq, NRT, PETER, PETERPlus),
@@ -26,8 +26,8 @@ BASELINES = {system.name: system for system in _SYSTEMS}
 
 def baseline(name: str) -> type[Baseline]:
     """The system of this name; UserError where there is none."""
-    if name == p5.NAME:
+    if name == P5:
         raise UserError("p5 is trained as a model: with vip5 baseline p5, or from Python with p5_config and train")
     if name not in BASELINES:
-        raise UserError(f"unknown baseline '{name}': there are {', '.join([*BASELINES, p5.NAME])}")
+        raise UserError(f"unknown baseline '{name}': there are {', '.join([*BASELINES, P5])}")
     return BASELINES[name]

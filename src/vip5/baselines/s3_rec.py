@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vip5.baselines.learned import Bought
 from vip5.baselines.sasrec import SASRec, SASRecSettings
-from vip5.baselines.transformer import MASKED, Transformer, like_lengths, padded
+from vip5.baselines.transformer import MASKED, SequenceTransformer, like_lengths, padded
 from vip5.data import Dataset, Ragged
 from vip5.space import Choice, Real, Space
 
@@ -63,7 +63,7 @@ class S3Rec(SASRec):
     name = "s3-rec"
     source = "Zhou et al., CIKM 2020"
     settings_type = S3RecSettings
-    module: "_Pretrained"
+    module: "_S3Transformer"
 
     @classmethod
     def read_features(cls, dataset: Dataset, settings: Any) -> Tensor:
@@ -71,7 +71,7 @@ class S3Rec(SASRec):
 
     def build(self) -> nn.Module:
         assert self.features is not None
-        return _Pretrained(self.n_items, self.features, self.settings)
+        return _S3Transformer(self.n_items, self.features, self.settings)
 
     @property
     def pretraining(self) -> int:
@@ -140,7 +140,7 @@ class S3Rec(SASRec):
         return (losses_NM * there_NM).sum() / there_NM.sum().clamp(min=1)
 
 
-class _Pretrained(Transformer):
+class _S3Transformer(SequenceTransformer):
     """With a vector for what is masked, those of attributes, and the four forms."""
 
     def __init__(self, n_items: int, attributes_IM: Tensor, settings: Any) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from vip5.baselines.learned import Bought, LearnedRanker, LearnedSettings
-from vip5.baselines.transformer import MASKED, Transformer, like_lengths, padded, with_gaps
+from vip5.baselines.transformer import MASKED, SequenceTransformer, like_lengths, padded, with_gaps
 from vip5.data import Dataset, Ragged
 from vip5.model.ops import cross_entropy
 from vip5.space import Choice, Real, Space, Whole
@@ -76,10 +76,10 @@ class SASRec(LearnedRanker):
     source = "Kang and McAuley, ICDM 2018"
     settings_type = SASRecSettings
     cold_users = True
-    module: Transformer
+    module: SequenceTransformer
 
     def build(self) -> nn.Module:
-        return Transformer(self.n_items, self.settings)
+        return SequenceTransformer(self.n_items, self.settings)
 
     def batches(self, dataset: Dataset) -> Iterator[Tensor]:
         settings, history = self.settings, with_gaps(dataset.history("train"), self.settings.leave_out)
@@ -105,6 +105,9 @@ class SASRec(LearnedRanker):
         drawn_K = torch.randint(self.n_items, (settings.negatives or _NEGATIVES,))
         wrong_KD = F.embedding(drawn_K.to(self.device), table_ID)
         return sampled_softmax(h_ND, right_N, wrong_KD, (drawn_K == target_N[:, None]).to(self.device)).mean()
+
+    def item_vectors(self) -> Tensor:
+        return self.module.items.weight
 
     def score(self, histories: Ragged, users: Tensor) -> Tensor:
         items_BL, real_BL = padded(histories, self.settings.length)

@@ -40,7 +40,7 @@ class Trained(Protocol):
     def pretraining(self) -> int: ...
 
 
-class State:
+class FitState:
     """Where a training is: weights, the best weights, the optimiser's moments, a line an epoch. One file."""
 
     def __init__(self, system: Trained, dataset: Dataset, folder: Path | None) -> None:

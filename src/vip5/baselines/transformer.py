@@ -18,7 +18,7 @@ MASKED = -1e30  # a score that softmax takes for none
 _SORTED_TOGETHER = 16  # batches whose sequences are sorted by length before they are cut: little padding, still mixed
 
 
-class Transformer(nn.Module):
+class SequenceTransformer(nn.Module):
     def __init__(self, n_items: int, settings: Any) -> None:
         super().__init__()
         self.items = nn.Embedding(n_items, settings.dim)
@@ -26,7 +26,7 @@ class Transformer(nn.Module):
         for table in (self.items, self.positions):
             nn.init.normal_(table.weight, std=0.02)
         self.blocks = nn.ModuleList(
-            _Block(settings.dim, settings.heads, settings.dropout) for _ in range(settings.blocks)
+            _SequenceBlock(settings.dim, settings.heads, settings.dropout) for _ in range(settings.blocks)
         )
         self.norm = nn.LayerNorm(settings.dim)
         self.dropout = settings.dropout
@@ -50,7 +50,7 @@ class Transformer(nn.Module):
         return self.norm(x_BLD)
 
 
-class _Block(nn.Module):
+class _SequenceBlock(nn.Module):
     """y = LayerNorm(x), z = LayerNorm(y + attention(y, x, x)), z + feed-forward(z), as SASRec's authors' code has it.
 
     The paper (section III) adds to x where the code adds to what was normed. On Beauty the code's way was better.

@@ -10,10 +10,13 @@ _SCORES = 6_000_000  # at once
 
 
 class Validation:
-    """The validation items of some users, in order of the length of their histories."""
+    """The validation items of some users, in order of the length of their histories.
 
-    def __init__(self, users: np.ndarray, histories: Ragged, targets: np.ndarray) -> None:
-        self.users, self.histories, self.targets = users, histories, targets
+    `again`: people buy what they bought before, so that nothing is left out of the lists; else histories are.
+    """
+
+    def __init__(self, users: np.ndarray, histories: Ragged, targets: np.ndarray, again: bool = False) -> None:
+        self.users, self.histories, self.targets, self.again = users, histories, targets, again
 
     @classmethod
     def of(cls, dataset: Dataset, most: int = VALIDATE_USERS) -> "Validation | None":
@@ -23,17 +26,21 @@ class Validation:
             users = users[np.unique(np.linspace(0, len(users) - 1, most).astype(int))]
         histories = dataset.history("validation")
         users = users[np.argsort(histories.lengths[users], kind="stable")]
-        return cls(users, histories.take(users), dataset.targets("validation")[users]) if len(users) else None
+        if not len(users):
+            return None
+        again = dataset.buys_again
+        return cls(users, histories.take(users), dataset.targets("validation")[users], again)
 
     def scores(self, system: Ranker) -> dict[str, float]:
-        """NDCG@10 and HR@10 over the whole catalogue outside the history; ties are broken against the system."""
+        """NDCG@10 and HR@10 over the whole catalogue, or what is outside the history; ties count against the system."""
         ranks = []
         at_once = max(1, _SCORES // system.n_items)
         for start in range(0, len(self.users), at_once):
             rows = np.arange(start, min(start + at_once, len(self.users)))
             part, targets = self.histories.take(rows), self.targets[rows]
             scores = system.scores(part, self.users[rows])
-            scores[part.rows, part.values] = -np.inf  # nor is a target that is there found: `rank` leaves it out
+            if not self.again:
+                scores[part.rows, part.values] = -np.inf  # nor is a target that is there found: `rank` leaves it out
             own = scores[np.arange(len(rows)), targets]
             scores[np.arange(len(rows)), targets] = -np.inf  # it is not its own rival
             ahead = (scores >= own[:, None]).sum(axis=1)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from vip5.baselines.bpr import BPRPairs, BPRSettings, vectors
 from vip5.data import Dataset
-from vip5.errors import UserError
 from vip5.modalities import open_modality
 from vip5.space import Choice, Space
 
@@ -22,8 +21,8 @@ from vip5.space import Choice, Space
 class VBPRSettings(BPRSettings):
     """Settings of `VBPR`."""
 
-    features: str | None = None  # name of the encoded features; none: the only ones there are
-    components: int = Field(128, ge=1)  # V: of the photos' features, the principal ones that are kept
+    modality: str = "photo"  # whose vectors are looked at
+    components: int = Field(128, ge=1)  # V: of these vectors, the principal ones that are kept
     visual_dim: int = Field(64, ge=1)  # K
 
     def space(self) -> Space:
@@ -34,23 +33,20 @@ class VBPRSettings(BPRSettings):
 class VBPR(BPRPairs):
     """x_ui = ⟨γ_u, γ_i⟩ + ⟨θ_u, E f_i⟩ + β_i + ⟨β', f_i⟩ (eq. 4, 5, without what cancels in a pair).
 
-    What we chose: the features of photos are centred, turned to their principal components, of which the first are
+    What we chose: the vectors of photos are centred, turned to their principal components, of which the first are
     kept, and divided by their mean length, so that encoders are alike and E is small; an item without a photo has the
-    mean of all. λ is of E f_i, in place of E.
+    mean of all. λ is of E f_i, in place of E. Another modality of the items takes the place of photos as it is.
     """
 
     name = "vbpr"
     source = "He and McAuley, AAAI 2016"
     settings_type = VBPRSettings
     cold_items = True
-    photos = True
-    module: "_Looks"
+    module: "_VBPRVectors"
 
     @classmethod
     def read_features(cls, dataset: Dataset, settings: Any) -> Tensor:
-        store = open_modality(dataset, settings.features)
-        if store is None:
-            raise UserError(f"vbpr looks at photos, and {dataset.path} has no features: run vip5 data encode first")
+        store = open_modality(dataset, settings.modality)
         seen = torch.from_numpy(np.array(store.matrix[store.mask], dtype=np.float32))
         seen -= seen.mean(dim=0)
         _, axes = torch.linalg.eigh(seen.T @ seen)  # in order of the variance, the least first
@@ -61,7 +57,7 @@ class VBPR(BPRPairs):
 
     def build(self) -> nn.Module:
         assert self.features is not None
-        return _Looks(self.n_users, self.features, self.settings.dim, self.settings.visual_dim)
+        return _VBPRVectors(self.n_users, self.features, self.settings.dim, self.settings.visual_dim)
 
     def pairs(self, user_ND: Tensor, item_ND: Tensor, item_N: Tensor) -> Tensor:
         module = self.module
@@ -69,11 +65,10 @@ class VBPR(BPRPairs):
 
     def score_vectors(self, user_BD: Tensor) -> Tensor:
         module = self.module
-        items_I = torch.arange(self.n_items, device=self.device)
-        return torch.addmm(module.bias + module.features @ module.pull, user_BD, module.items(items_I).T)
+        return torch.addmm(module.bias + module.features @ module.pull, user_BD, self.item_vectors().T)
 
 
-class _Looks(nn.Module):
+class _VBPRVectors(nn.Module):
     def __init__(self, n_users: int, features_IV: Tensor, dim: int, visual_dim: int) -> None:
         super().__init__()
         self.features: Tensor

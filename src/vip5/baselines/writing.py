@@ -119,7 +119,6 @@ class LearnedWriter(Learned, Writer):
 
     goal = "log-probability"
     settings_type = WriterSettings
-    text = True
     module: Any
 
     @abstractmethod

@@ -17,10 +17,10 @@ import torch
 from tokenizers import Encoding
 from torch import Tensor
 
-from vip5.bench.measure import OURS, Bench, Row, copy_rate, ratio, take_turns
+from vip5.bench.measure import OURS, Bench, Rate, copy_rate, ratio, take_turns
 from vip5.bench.workload import dataset_or_demo, random_run
 from vip5.items import IMAGE
-from vip5.model.input import EOS, TEXT, VISUAL, ModelInput
+from vip5.model.input import EOS, TEXT, Content, ModelInput
 from vip5.model.memory import keep_memory
 from vip5.prompts import PromptCompiler, Samples, render
 from vip5.prompts.templates import LIST_FIELDS, cut
@@ -28,6 +28,7 @@ from vip5.training import Run
 from vip5.training.draw import SampleDrawer
 
 ONE_BY_ONE, AT_ONCE = "rendered, tokenised one by one", "rendered, tokenised in batches"
+PHOTO = "photo"
 SEEN = [f"{family}-{n}" for family, count in (("A", 8), ("B", 7), ("C", 11)) for n in range(1, count + 1)]
 KINDS = {"next item": SEEN[:6], "one of 100": SEEN[12:15], "explanation": SEEN[15:], "the paper's mix": SEEN}
 
@@ -52,8 +53,8 @@ def bench(
     sizes |= {"tokenizer": run.codes.vocabulary.size, "batch": batch}
     for kind, case in drawn.items():
         ours, *peers = (f"{method}: {kind}" for method, _ in case.methods())
-        rows.append(Row.of(ours, "samples", case.n, times[ours], floor=case.bytes / rate))
-        rows += [Row.of(peer, "samples", case.n, times[peer]) for peer in peers]
+        rows.append(Rate.of(ours, "samples", case.n, times[ours], floor=case.bytes / rate))
+        rows += [Rate.of(peer, "samples", case.n, times[peer]) for peer in peers]
         ratios[kind] = ratio(times, ours, min(peers, key=lambda peer: median(times[peer])))
         sizes[f"tokens a sample, {kind}"] = round(case.tokens / case.n, 1)
     return Bench.of(
@@ -81,9 +82,10 @@ class _Case:
         self.n = len(order)
         made = [self.ours(part) for part in self.parts]
         self.tokens = sum(one.n_tokens for one in made)
-        # Written: all that is in a batch. Read: the features, and of every token its id, word and image (int32).
+        # Written: all that is in a batch. Read: vectors, and of every token its id, word and content (int32).
         written = sum(x.nbytes for one in made for x in _tensors(one).values())
-        read = sum(one.features.nbytes + 12 * (one.n_tokens + one.n_target_tokens) for one in made)
+        vectors = sum(content.vectors.nbytes for one in made for content in one.content.values())
+        read = vectors + sum(12 * (one.n_tokens + one.n_target_tokens) for one in made)
         self.bytes = written + read
 
     def ours(self, samples: Samples) -> ModelInput:
@@ -127,7 +129,7 @@ class Rendered:
         inputs, targets = zip(
             *(render(prompt, samples, row, self.texts) for row, prompt in enumerate(prompts)), strict=True
         )
-        read, k = encode(list(inputs)), self.run.model.config.image_tokens
+        read, k = encode(list(inputs)), self.run.tokens[PHOTO]
         input_ids = _padded([one.ids for one in read], EOS, self.compiler.max_input)
         whole_words = _padded([_words(one.tokens) for one in read], 0, self.compiler.max_input)
         target_ids = _padded([one.ids for one in encode(list(targets))], EOS, self.compiler.max_target)
@@ -137,16 +139,13 @@ class Rendered:
             shown += np.repeat(self._items(samples, row), k)[:count].tolist()
             within += (np.arange(count) % k).tolist()
         items, places = np.unique(np.array(shown, int), return_inverse=True)
-        assert self.run.features is not None
-        features, has_photo = self.run.features.gather(items)
-        category_ids, image_index = np.where(is_image, VISUAL, TEXT), places * k + np.array(within, int)
+        vectors, present = self.run.stores[PHOTO].gather(items)
+        shows = (places * k + np.array(within, int), vectors, present)
         return ModelInput(
             torch.from_numpy(input_ids),
             torch.from_numpy(whole_words),
-            torch.from_numpy(category_ids),
-            torch.from_numpy(image_index),
-            torch.from_numpy(features),
-            torch.from_numpy(has_photo),
+            torch.from_numpy(np.where(is_image, 1, TEXT)),
+            {PHOTO: Content(*map(torch.from_numpy, shows))} if len(items) else {},
             torch.from_numpy(target_ids),
         )
 
@@ -156,7 +155,7 @@ class Rendered:
         for slot in self.slots[samples.prompt[row]]:
             if slot.field in LIST_FIELDS:
                 shown.append(samples.items[row])
-            elif slot.field == "item_photo":
+            elif slot.field == "item_content":
                 shown.append(samples.item[row : row + 1])
         return np.concatenate(shown)
 
@@ -182,4 +181,7 @@ def _padded(rows: list[list[int]], last: int, limit: int) -> np.ndarray:
 
 def _tensors(batch: ModelInput) -> dict[str, Tensor]:
     values = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    for name, content in batch.content.items():
+        tensors |= {f"{name}.{part}": getattr(content, part) for part in ("index", "vectors", "present")}
+    return tensors

@@ -16,14 +16,14 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vip5.bench.generate import Generate, PrefixTrie, ctranslate2, ctranslate2_beams
-from vip5.bench.measure import Bench, Row, matmul_rate, peak_memory, ratio, take_turns
+from vip5.bench.measure import Bench, Rate, Times, matmul_rate, peak_memory, ratio, take_turns
 from vip5.bench.peers import hugging_face
 from vip5.bench.workload import dataset_or_demo, random_run
 from vip5.data import Dataset
 from vip5.decoding import Beams, beam_search
-from vip5.evaluation.predict import Ranking, choose, next_items
 from vip5.model import to_int8
 from vip5.model.input import EOS, PAD, ModelInput
+from vip5.predict.lists import Ranking, choose, next_items
 from vip5.prompts import FieldTexts, PromptCompiler, Samples, collate
 from vip5.training import Run
 
@@ -53,30 +53,13 @@ def bench(
         asked = _Asked(run, _spread(dataset, users))
         few = _Asked(run, _spread(dataset, max(2, users // 8)))
         generate, whole = Generate(run.model), [PrefixTrie(run.codes.targets())]
-        methods: dict[str, Callable[[], object]] = {
-            "next item": asked.next_items,
-            "next item, transformers": lambda: asked.generate(generate, whole),
-        }
-        if not quick:
-            methods["one of 100"] = few.choose
-            methods["one of 100, transformers"] = lambda: few.generate_choice(generate)
-            if device == "cpu":
-                rounded = replace(run, model=to_int8(deepcopy(run.model)))
-                methods["next item, int8"] = _Asked(rounded, asked.users).next_items
-                methods["one of 100, int8"] = _Asked(rounded, few.users).choose
+        methods = _methods(asked, few, generate, whole, quick)
         checks = _agreement(asked.next_items(), asked.generate(generate, whole))
         times = take_turns(methods, rounds)
         floors = {name: _flops(methods[name]) for name in methods if "," not in name}
-        memory, notes = {}, []
-        if device == "cpu":
-            given = (dataset.path, size, tokenizer, scheme, users)
-            memory = {
-                "next item": peak_memory(_load_ours, *given),
-                "next item, transformers": peak_memory(_load_peer, *given),
-            }
-        if quick:
-            notes.append("quick: one of 100 and free text are left out")
-        else:
+        memory = _memory((dataset.path, size, tokenizer, scheme, users)) if device == "cpu" else {}
+        notes = ["quick: one of 100 and free text are left out"] if quick else []
+        if not quick:
             free = _Free(run, asked)
             times |= take_turns(free.methods, rounds)
             checks |= free.checks
@@ -84,17 +67,13 @@ def bench(
         rate = matmul_rate(device)
         counts = {name: len(few.users) if name.startswith("one of") else users for name in times}
         rows = [
-            Row.of(
+            Rate.of(
                 name, "users", counts[name], seconds,
                 floor=floors[name] / rate if name in floors else None, **memory.get(name, {}),
             )
             for name, seconds in times.items()
         ]  # fmt: skip
-        beside = [(name, *name.split(", ")) for name in times if ", " in name]
-        ratios = {f"{task} over {peer}": ratio(times, task, name) for name, task, peer in beside}
-        if memory:
-            mine, theirs = memory.values()
-            ratios |= {f"transformers' {name} over ours": theirs[name] / mine[name] for name in mine}
+        ratios = _ratios(times, memory)
         return Bench.of(
             "decode",
             device,
@@ -107,6 +86,43 @@ def bench(
             checks=checks,
             notes=notes,
         )
+
+
+def _methods(
+    asked: "_Asked", few: "_Asked", generate: Generate, whole: list[PrefixTrie], quick: bool
+) -> dict[str, Callable[[], object]]:
+    """What is timed in turns; a peer's name stands behind a comma."""
+    methods: dict[str, Callable[[], object]] = {
+        "next item": asked.next_items,
+        "next item, transformers": lambda: asked.generate(generate, whole),
+    }
+    if quick:
+        return methods
+    methods["one of 100"] = few.choose
+    methods["one of 100, transformers"] = lambda: few.generate_choice(generate)
+    if asked.run.device.type == "cpu":
+        rounded = replace(asked.run, model=to_int8(deepcopy(asked.run.model)))
+        methods["next item, int8"] = _Asked(rounded, asked.users).next_items
+        methods["one of 100, int8"] = _Asked(rounded, few.users).choose
+    return methods
+
+
+def _memory(given: tuple[Path, str, str | None, str, int]) -> dict[str, dict[str, float]]:
+    """The peak of a process that does nothing else, ours and the peer's."""
+    return {
+        "next item": peak_memory(_load_ours, *given),
+        "next item, transformers": peak_memory(_load_peer, *given),
+    }
+
+
+def _ratios(times: Times, memory: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Ours over each peer's, in users a second, and the peer's over ours in memory."""
+    beside = [(name, *name.split(", ")) for name in times if ", " in name]
+    ratios = {f"{task} over {peer}": ratio(times, task, name) for name, task, peer in beside}
+    if memory:
+        mine, theirs = memory.values()
+        ratios |= {f"transformers' {name} over ours": theirs[name] / mine[name] for name in mine}
+    return ratios
 
 
 def _spread(dataset: Dataset, users: int) -> np.ndarray:
@@ -133,7 +149,7 @@ class _Asked:
         self.candidates = np.random.default_rng(0).permuted(lists, axis=1)
 
     def next_items(self) -> Ranking:
-        return next_items(self.run, NEXT, self.users, self.histories, BEAMS, exclude_history=False)
+        return next_items(self.run, NEXT, self.users, self.histories, BEAMS)
 
     def choose(self) -> Ranking:
         return choose(self.run, CHOICE, self.users, self.candidates, BEAMS)
@@ -179,6 +195,7 @@ def _agreement(ours: Ranking, theirs: Beams) -> dict[str, float | bool]:
     A beam search of transformers holds a place for an item until its </s>; ours is done with it as soon as no other is
     left, and so may find better items where codes are long: never worse ones.
     """
+    assert ours.scores is not None  # a model's are known
     items, scores = ours.items[:, :TOP], ours.scores[:, :TOP]
     off = np.abs(scores - theirs.scores_BK.numpy())
     tied = np.zeros_like(off, dtype=bool)
@@ -207,10 +224,10 @@ class _Free:
         with torch.no_grad():  # which CTranslate2 does not have; nothing else is measured after this
             model.whole_words.weight.zero_()
             model.categories.weight.zero_()
-        compiler = PromptCompiler([run.prompts[NEXT]], FieldTexts(run.dataset, run.codes, image_tokens=0))
+        compiler = PromptCompiler([run.prompts[NEXT]], FieldTexts(run.catalogue, run.codes, {}))
         order = np.argsort(-compiler.input_lengths(asked.samples), kind="stable")
         parts = [asked.samples.take(order[n : n + FREE_ROWS]) for n in range(0, len(order), FREE_ROWS)]
-        batches = [collate(compiler.inputs(part), None, None, 0) for part in parts]
+        batches = [collate(compiler.inputs(part), None, {}, {}) for part in parts]
         search = ctranslate2_beams(hugging_face(model), torch.get_num_threads(), BEAMS, FREE_LENGTH)
 
         def ours() -> list[list[int]]:

@@ -26,7 +26,7 @@ Times = dict[str, list[float]]  # seconds of each round
 _PROC = Path("/proc/self/status")
 
 
-class Row(BaseModel):
+class Rate(BaseModel):
     """One method: its rate (units of work in a second), and what is known beside it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,7 +68,7 @@ class Bench(BaseModel):
     versions: dict[str, str]
     quick: bool
     sizes: dict[str, int | float | str]
-    rows: list[Row]
+    rows: list[Rate]
     ratio: float  # the one that counts most: ours over the peer
     ratios: dict[str, float]  # all of them, by name
     checks: dict[str, float | bool] = {}  # that speed did not change the answer
@@ -130,7 +130,7 @@ def copy_rate(device: str = "cpu", mib: int = 256) -> float:
 
 
 def peak_memory(load: Callable[..., Callable[[], object]], *args: Any) -> dict[str, float]:
-    """`peak_mib` and `beyond_mib` (see `Row`) of a process of its own that does `load(*args)()`; {} where not Linux."""
+    """`peak_mib` and `beyond_mib` (see `Rate`) of a process that does only `load(*args)()`; {} where not Linux."""
     return alone(load, *args)[1] if _PROC.is_file() else {}
 
 

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
-from vip5.model import VIP5, AdapterConfig, ModelConfig, to_t5_state
-from vip5.model.adapters import Adapter
+from vip5.model import VIP5, Full, ModelConfig, to_t5_state
 from vip5.model.backbone import Sublayer
-from vip5.model.input import PAD, VISUAL, ModelInput
+from vip5.model.input import PAD, ModelInput
+from vip5.model.peft import Adapter
 from vip5.model.t5 import ACTIVATIONS
 
 
@@ -30,7 +30,7 @@ class PlainAdapter(nn.Module):
 def hugging_face(model: VIP5) -> T5ForConditionalGeneration:
     """A T5 of `transformers` that computes what `model` computes of `inputs_embeds`, with copies of its weights.
 
-    It has no whole-word, category and photo embeddings: give it `inputs_embeds=model.embed(batch)` and
+    It has no whole-word and category embeddings and no mapping networks: give it `inputs_embeds=model.embed(batch)` and
     `attention_mask=batch.input_ids != PAD`. An adapter hangs on the linear that it follows (`o` or `wo`) by a forward
     hook. What is frozen in `model` is frozen in it. Attention is the one that `transformers` chooses;
     `set_attn_implementation` changes it.
@@ -39,12 +39,12 @@ def hugging_face(model: VIP5) -> T5ForConditionalGeneration:
     theirs = T5ForConditionalGeneration(_config(config))
     if not config.tied_head:  # transformers 5 ties the head whatever the config says
         theirs.lm_head.weight = nn.Parameter(torch.empty_like(theirs.lm_head.weight))
-    without_adapters = config.model_copy(update={"adapter": AdapterConfig(mode="full")})
+    plain = config.model_copy(update={"peft": Full()})
     weights = dict(theirs.named_parameters())
     with torch.no_grad():
-        for name, weight in to_t5_state(model.state_dict(), without_adapters).items():
+        for name, weight in to_t5_state(model.state_dict(), plain).items():
             weights[name].copy_(weight)
-    _freeze_alike(model, weights, without_adapters)
+    _freeze_alike(model, weights, plain)
     _hang_adapters(model, theirs)
     device: Any = model.text_tokens.weight.device
     return theirs.to(device).train(model.training)
@@ -59,18 +59,19 @@ class PaddedVIP5(nn.Module):
     def __init__(self, model: VIP5) -> None:
         super().__init__()
         self.t5 = hugging_face(model)
-        self.visual = deepcopy(model.visual)
+        self.modalities = deepcopy(model.modalities)
         self.whole_words, self.categories = deepcopy(model.whole_words), deepcopy(model.categories)
 
     def embed(self, batch: ModelInput) -> Tensor:
-        """Tokens or photos [B, L, D], with their whole-word and category embeddings."""
+        """Words or items' vectors [B, L, D], with their whole-word and category embeddings."""
         x_BLD = self.t5.shared(batch.input_ids)
-        if self.visual is not None:
-            images = self.visual(batch.features, batch.has_photo).flatten(0, 1)[batch.image_index]
-            x_BLD = x_BLD.masked_scatter((batch.category_ids == VISUAL)[..., None], images)
+        for category, (name, network) in enumerate(self.modalities.items(), start=1):
+            if (content := batch.content.get(name)) is not None:
+                tokens = network(content.vectors, content.present).flatten(0, 1)[content.index]
+                x_BLD = x_BLD.masked_scatter((batch.category_ids == category)[..., None], tokens)
         return x_BLD + self.whole_words(batch.whole_word_ids) + self.categories(batch.category_ids)
 
-    def sample_losses(self, batch: ModelInput) -> Tensor:
+    def forward(self, batch: ModelInput) -> Tensor:
         """Cross-entropy of all logits, padding included, averaged within each sample: [B]."""
         assert batch.target_ids is not None
         labels_BT = batch.target_ids.masked_fill(batch.target_ids == PAD, -100)
@@ -88,7 +89,7 @@ class PaddedVIP5(nn.Module):
 def same_names(model: VIP5, peer: PaddedVIP5) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Name, our gradient and the peer's of every weight that both train."""
     gradients = {name: torch.zeros_like(w) if w.grad is None else w.grad for name, w in model.named_parameters()}
-    plain = model.config.model_copy(update={"adapter": AdapterConfig(mode="full")})
+    plain = model.config.model_copy(update={"peft": Full()})
     for name, ours in to_t5_state(gradients, plain).items():
         theirs = peer.t5.get_parameter(name)
         if theirs.grad is not None:
@@ -98,7 +99,7 @@ def same_names(model: VIP5, peer: PaddedVIP5) -> Iterator[tuple[str, Tensor, Ten
         for whole, kind in ((model, Adapter), (peer, PlainAdapter))
     ]
     pairs = [(f"adapters.{n}", *pair) for n, pair in enumerate(zip(*adapters, strict=True))]
-    pairs += [(name, getattr(model, name), getattr(peer, name)) for name in ("visual", "whole_words", "categories")]
+    pairs += [(name, getattr(model, name), getattr(peer, name)) for name in ("modalities", "whole_words", "categories")]
     for place, one, other in pairs:
         if one is not None:
             for name, weight in one.named_parameters():
@@ -148,5 +149,6 @@ def _hang_adapters(model: VIP5, theirs: T5ForConditionalGeneration) -> None:
             for sublayer, layer in zip(sublayers, block.layer, strict=True):
                 if sublayer.adapter is not None:
                     last = next(part for name, part in layer.named_modules() if name.split(".")[-1] in ("o", "wo"))
+                    assert isinstance(sublayer.adapter, Adapter)
                     last.adapter = PlainAdapter(sublayer.adapter)
                     last.register_forward_hook(lambda linear, args, h: linear.adapter(h))

@@ -14,7 +14,7 @@ from time import perf_counter
 import numpy as np
 import polars as pl
 
-from vip5.bench.measure import OURS, Bench, Row, alone, copy_rate, in_threads, ratio
+from vip5.bench.measure import OURS, Bench, Rate, Times, alone, copy_rate, in_threads, ratio
 from vip5.data import Dataset, prepare
 from vip5.data.candidates import NEGATIVES
 from vip5.data.splits import MIN_INTERACTIONS
@@ -25,6 +25,7 @@ _DRAWS = NEGATIVES + NEGATIVES // 4 + 1  # for each user in the first round, our
 _PEER_MOST = 1_000_000  # interactions the peer is given: it holds all draws as rows
 _DISK = 100  # bytes an interaction takes at most, the table and the folder together
 _AT_ONCE = 2**21  # interactions
+NOTE = "ratio: interactions a second on the smaller table, candidates included; the peer checks and hashes nothing"
 
 
 def bench_prepare(
@@ -50,12 +51,7 @@ def bench_prepare(
         folder = Path(place)
         _check_disk(folder, interactions + few)
         write_interactions(folder / "small.parquet", *small)
-        times: dict[str, list[float]] = {OURS: [], PEER: []}
-        memory = {}
-        for _ in range(rounds):
-            for method, load in ((OURS, _load_ours), (PEER, _load_peer)):
-                seconds, memory[method] = alone(load, folder / "small.parquet", folder / method, k_core)
-                times[method].append(seconds)
+        times, memory = _beside(folder, k_core, rounds)
         same = _same_targets(Dataset(folder / OURS), folder / PEER)
         write_interactions(folder / "large.parquet", *sizes)
         seconds, of_large = alone(_load_ours, folder / "large.parquet", folder / "large", k_core)
@@ -63,38 +59,55 @@ def bench_prepare(
         floor, floor_parts = _floor(folder / "large.parquet", dataset)
         written = sum(file.stat().st_size for file in dataset.path.iterdir())
         read = (folder / "large.parquet").stat().st_size
-    rows = [
-        Row.of(OURS, "interactions", interactions, [seconds], floor=floor, **of_large),
-        *(
-            Row.of(f"{method}, {few:,} of them", "interactions", few, times[method], **memory[method])
-            for method in (OURS, PEER)
-        ),
-    ]
+    ours = Rate.of(OURS, "interactions", interactions, [seconds], floor=floor, **of_large)
     ratios = {f"{OURS} over {PEER}, interactions a second": ratio(times, OURS, PEER)}
     if of_large:
         ratios |= {f"{PEER} over {OURS}, {name}": memory[PEER][name] / memory[OURS][name] for name in of_large}
+    counted = {
+        "seconds": round(seconds, 1),
+        "read MiB": round(read / 2**20, 2),
+        "written MiB": round(written / 2**20, 2),
+    }
     return Bench.of(
         "prepare",
         packages=("polars", "pyarrow"),
         quick=quick,
         sizes={
             "interactions": interactions,
-            "users": dataset.n_users,
-            "items": dataset.n_items,
-            "candidates": dataset.n_users * dataset.manifest.counts["candidates"],
-            "seconds": round(seconds, 1),
-            "read MiB": round(read / 2**20, 2),
-            "written MiB": round(written / 2**20, 2),
+            **_counts(dataset),
+            **counted,
             "data hash": dataset.hash[:12],
-        } | floor_parts,
-        rows=rows,
+            **floor_parts,
+        },
+        rows=[ours, *_rows_beside(few, times, memory)],
         ratio=next(iter(ratios.values())),
         ratios=ratios,
         checks={f"{PEER} finds the same test items": same},
-        notes=[
-            "ratio: interactions a second on the smaller table, candidates included; the peer checks and hashes nothing"
-        ],
-    )  # fmt: skip
+        notes=[NOTE],
+    )
+
+
+def _rows_beside(few: int, times: Times, memory: dict[str, dict[str, float]]) -> list[Rate]:
+    return [
+        Rate.of(f"{method}, {few:,} of them", "interactions", few, times[method], **memory[method])
+        for method in (OURS, PEER)
+    ]
+
+
+def _beside(folder: Path, k_core: int | None, rounds: int) -> tuple[Times, dict[str, dict[str, float]]]:
+    """Seconds and memory of ours and the peer on the smaller table, in turns."""
+    times: Times = {OURS: [], PEER: []}
+    memory: dict[str, dict[str, float]] = {}
+    for _ in range(rounds):
+        for method, load in ((OURS, _load_ours), (PEER, _load_peer)):
+            seconds, memory[method] = alone(load, folder / "small.parquet", folder / method, k_core)
+            times[method].append(seconds)
+    return times, memory
+
+
+def _counts(dataset: Dataset) -> dict[str, int]:
+    candidates = dataset.n_users * dataset.manifest.counts["candidates"]
+    return {"users": dataset.n_users, "items": dataset.n_items, "candidates": candidates}
 
 
 def write_interactions(file: Path, n: int, users: int, items: int, seed: int = 0) -> None:

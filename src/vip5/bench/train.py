@@ -3,16 +3,17 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from vip5.bench.measure import OURS, Bench, Row, in_threads, matmul_rate, peak_memory, ratio, take_turns
+from vip5.bench.measure import OURS, Bench, Rate, in_threads, matmul_rate, peak_memory, ratio, take_turns
 from vip5.bench.peers import PaddedVIP5, same_names
 from vip5.bench.workload import dataset_or_demo, random_run
 from vip5.data import Dataset
-from vip5.model import VIP5, AdapterConfig, ModelConfig
+from vip5.model import VIP5, Adapters, Full, ModelConfig
 from vip5.model.backbone import CrossAttention
 from vip5.model.input import PAD, ModelInput
 from vip5.model.memory import keep_memory
@@ -22,7 +23,13 @@ from vip5.training.batches import plan
 from vip5.training.draw import SampleDrawer
 from vip5.training.optimizer import use_bf16
 
-MODES = ("full", "self+cross")  # the recipe's two steps: all is trained; adapters on what is frozen
+# The paper's names of what is trained. The recipe's two steps are the first and the last.
+TUNINGS: dict[str, Full | Adapters] = {
+    "full": Full(),
+    "self": Adapters(places=("self_attention", "feed_forward")),
+    "self+cross": Adapters(),
+}
+MODES = ("full", "self+cross")
 PEER = "transformers"
 RECOMPUTED, BF16 = f"{OURS} with optim.recompute", f"{OURS} in bf16"
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-4, 1e-3  # difference of the losses; norm of a gradient's error over its norm
@@ -49,7 +56,7 @@ class Work:
 class Found:
     """What was measured in one mode."""
 
-    rows: list[Row]
+    rows: list[Rate]
     ratios: dict[str, float]
     checks: dict[str, float | bool]
     notes: list[str]
@@ -89,7 +96,7 @@ def bench_train(
             found.append(_one_mode(in_mode(run.model, mode).to(device), mode, work, rate, rounds, quick, peaks))
         assembly = take_turns({"assembly": lambda: [run.batch(compiler, part, True) for part in work.groups]}, rounds)
     rows = [row for part in found for row in part.rows]
-    rows.append(Row.of("batch assembly", "samples", work.samples, assembly["assembly"]))
+    rows.append(Rate.of("batch assembly", "samples", work.samples, assembly["assembly"]))
     return Bench.of(
         "train",
         device,
@@ -100,11 +107,7 @@ def bench_train(
             "data hash": data.hash[:12],
             "model": size,
             "parameters": sum(weight.numel() for weight in run.model.parameters()),
-            "samples": work.samples,
-            "real tokens": work.tokens,
-            "tokens, grouped": sum(batch.input_ids.numel() for batch in work.batches),
-            "tokens, padded": work.padded.input_ids.numel(),
-            "groups": " ".join(f"{b.input_ids.shape[0]}×{b.input_ids.shape[1]}" for b in work.batches),
+            **_sizes(work),
             "matmul GFLOP/s": round(rate / 1e9, 1),
         },
         rows=rows,
@@ -116,6 +119,16 @@ def bench_train(
             *(note for part in found for note in part.notes),
         ],
     )
+
+
+def _sizes(work: Work) -> dict[str, Any]:
+    return {
+        "samples": work.samples,
+        "real tokens": work.tokens,
+        "tokens, grouped": sum(batch.input_ids.numel() for batch in work.batches),
+        "tokens, padded": work.padded.input_ids.numel(),
+        "groups": " ".join(f"{b.input_ids.shape[0]}×{b.input_ids.shape[1]}" for b in work.batches),
+    }
 
 
 def _one_mode(
@@ -141,7 +154,7 @@ def _one_mode(
         times |= {f"{name}, no dropout": seconds for name, seconds in plain.items()}
     return Found(
         [
-            Row.of(
+            Rate.of(
                 f"{mode}: {name}",
                 "samples",
                 work.samples,
@@ -175,7 +188,7 @@ def mixed_step(run: Run, samples: int, device: str) -> tuple[PromptCompiler, Wor
 
 def in_mode(model: VIP5, mode: str) -> VIP5:
     """A model with the same weights that is trained in another mode; adapters are new."""
-    config = model.config.model_copy(update={"adapter": AdapterConfig.model_validate({"mode": mode})})
+    config = model.config.model_copy(update={"peft": TUNINGS[mode]})
     torch.manual_seed(0)
     other = VIP5(config)
     other.load_state_dict(model.state_dict(), strict=False)
@@ -195,7 +208,7 @@ def forward_backward(model: VIP5 | PaddedVIP5, batches: Sequence[ModelInput]) ->
     """Forward and backward of a step, group by group as in `vip5.training.trainer`; the loss."""
     size, loss = sum(map(len, batches)), 0.0
     for batch in batches:
-        part = model.sample_losses(batch).sum() / size
+        part = model(batch).sum() / size
         part.backward()
         loss += float(part.detach())
     return loss
@@ -272,6 +285,6 @@ def operations(config: ModelConfig, batch: ModelInput, model: VIP5) -> float:
     flops += float(pairs.sum()) * inner * 2 * (2 + 4)
     head = (model.text_tokens if model.text_head is None else model.text_head).weight
     flops += written * config.vocab * config.d_model * 2 * (3 if head.requires_grad else 2)
-    if model.visual is not None:
-        flops += len(batch.features) * linears(model.visual)
+    for name, content in batch.content.items():
+        flops += len(content.vectors) * linears(model.get_submodule(f"modalities.{name}"))
     return flops

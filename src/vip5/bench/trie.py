@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vip5.bench.measure import OURS, Bench, Row, copy_rate, peak_memory, ratio, take_turns
+from vip5.bench.measure import OURS, Bench, Rate, copy_rate, peak_memory, ratio, take_turns
 from vip5.decoding import CodeSpace
 from vip5.items import Trie
 from vip5.model import VIP5
@@ -214,9 +214,9 @@ class _Turn:
         self.seconds.append([after - before for before, after in pairwise(times)])
         self.next += 1
 
-    def row(self, name: str, **memory: float) -> Row:
+    def row(self, name: str, **memory: float) -> Rate:
         """Its row, in steps a second; what it took to warm up is left out."""
-        return Row.of(name, "steps", 1, [mean(steps) for steps in self.seconds[1:]], floor=self.floor, **memory)
+        return Rate.of(name, "steps", 1, [mean(steps) for steps in self.seconds[1:]], floor=self.floor, **memory)
 
     def by_step(self) -> list[float]:
         """Median microseconds of each step."""
@@ -237,28 +237,8 @@ def bench(
     built = [_build_row(tries["random", n], codes[n], builds[f"{n}"], memory_rate) for n in sizes]
 
     logits, head = _Logits(device), _Head(device)
-    scores_NV = torch.randn(rows * beams, len(head.weight), device=device)
-    heads: dict[str, _Turn] = {}
-    masks: dict[str, _Turn] = {}
-    peers: dict[str, _Turn] = {}
-    checks: dict[str, float | bool] = {}
-    for (kind, n), trie in tries.items():
-        trie, at = trie.to(device), _at(kind, n)
-        decodes = [decode(trie, rows, beams, logits) for _ in range(rounds + 1)]  # one of them to warm up
-        floor = median(mean(_bytes(trie, step) for step in steps) for steps in decodes) / rate
-        masks[f"{OURS}: mask, {at}"] = _Turn(_Ours(trie, rows, logits), decodes, floor)
-        if kind != "random":
-            continue
-        others = [decode(trie, rows, beams, logits) for _ in decodes]
-        heads[f"{OURS}: mask and head, {at}"] = _Turn(_Ours(trie, rows, head), others)
-        methods: dict[str, Callable[[BeamStep], Tensor]] = {"dense mask": DenseMask(trie, scores_NV)}
-        if n <= DICTIONARIES:
-            start = perf_counter()
-            methods["dictionaries"] = Dictionaries(codes[n], scores_NV)
-            built.append(Row.of(f"dictionaries: build, {at}", "items", n, [perf_counter() - start]))
-        for name, mask in methods.items():
-            peers[f"{name}: mask, {at}"] = _Turn(mask, decodes)
-            checks[f"{name}: the same tokens, {at}"] = all(_agree(trie, step, mask(step)) for step in decodes[0])
+    heads, masks, peers, checks, made = _turns(tries, codes, rows, beams, rounds, logits, head, rate)
+    built += made
     gc.freeze()  # or each turn's collection would visit all dictionaries
     # Peers come last: what they leave in the caches is nothing, and then only one of the heads meets it.
     times = take_turns({**heads, **masks, **peers}, rounds)
@@ -272,13 +252,10 @@ def bench(
         for name in peers
     }
     headline = [value for name, value in ratios.items() if name.startswith("dictionaries")] or [*ratios.values()]
+    by_step = {(kind, n): masks[f"{OURS}: mask, {_at(kind, n)}"].by_step() for kind in KINDS for n in sizes}
     notes = [f"{kind}: {about}" for kind, about in KINDS.items()]
-    for kind in KINDS:
-        steps = {n: masks[f"{OURS}: mask, {_at(kind, n)}"].by_step() for n in sizes}
-        ratios[f"slowest over fastest catalogue, {kind} codes"] = _range(map(mean, steps.values()))
-        if kind == "even":
-            ratios["the same below the root"] = _range(mean(own[1:] or own) for own in steps.values())
-        notes += [f"{_at(kind, n)}: {', '.join(f'{s:.0f}' for s in own)} µs by step" for n, own in steps.items()]
+    notes += [f"{_at(*key)}: {', '.join(f'{s:.0f}' for s in own)} µs by step" for key, own in by_step.items()]
+    ratios |= _evenness(by_step)
     return Bench.of(
         "trie",
         device,
@@ -291,6 +268,55 @@ def bench(
         checks=checks,
         notes=notes,
     )
+
+
+def _turns(
+    tries: dict[tuple[str, int], Trie],
+    codes: dict[int, np.ndarray],
+    rows: int,
+    beams: int,
+    rounds: int,
+    logits: "_Logits",
+    head: "_Head",
+    rate: float,
+) -> tuple[dict[str, "_Turn"], dict[str, "_Turn"], dict[str, "_Turn"], dict[str, float | bool], list[Rate]]:
+    """What is timed in turns: ours with the head, ours alone, the peers; whether they agree; what the peers' building
+    took."""
+    scores_NV = torch.randn(rows * beams, len(head.weight), device=head.weight.device)
+    heads: dict[str, _Turn] = {}
+    masks: dict[str, _Turn] = {}
+    peers: dict[str, _Turn] = {}
+    checks: dict[str, float | bool] = {}
+    built: list[Rate] = []
+    for (kind, n), trie in tries.items():
+        trie, at = trie.to(head.weight.device), _at(kind, n)
+        decodes = [decode(trie, rows, beams, logits) for _ in range(rounds + 1)]  # one of them to warm up
+        floor = median(mean(_bytes(trie, step) for step in steps) for steps in decodes) / rate
+        masks[f"{OURS}: mask, {at}"] = _Turn(_Ours(trie, rows, logits), decodes, floor)
+        if kind != "random":
+            continue
+        others = [decode(trie, rows, beams, logits) for _ in decodes]
+        heads[f"{OURS}: mask and head, {at}"] = _Turn(_Ours(trie, rows, head), others)
+        methods: dict[str, Callable[[BeamStep], Tensor]] = {"dense mask": DenseMask(trie, scores_NV)}
+        if n <= DICTIONARIES:
+            start = perf_counter()
+            methods["dictionaries"] = Dictionaries(codes[n], scores_NV)
+            built.append(Rate.of(f"dictionaries: build, {at}", "items", n, [perf_counter() - start]))
+        for name, mask in methods.items():
+            peers[f"{name}: mask, {at}"] = _Turn(mask, decodes)
+            checks[f"{name}: the same tokens, {at}"] = all(_agree(trie, step, mask(step)) for step in decodes[0])
+    return heads, masks, peers, checks, built
+
+
+def _evenness(by_step: dict[tuple[str, int], list[float]]) -> dict[str, float]:
+    """The slowest catalogue over the fastest, by kind of codes."""
+    found: dict[str, float] = {}
+    for kind in KINDS:
+        own = [steps for (of_kind, _), steps in by_step.items() if of_kind == kind]
+        found[f"slowest over fastest catalogue, {kind} codes"] = _range(map(mean, own))
+        if kind == "even":
+            found["the same below the root"] = _range(mean(steps[1:] or steps) for steps in own)
+    return found
 
 
 def _at(kind: str, n: int) -> str:
@@ -306,12 +332,12 @@ def _size(trie: Trie) -> int:
     return sum(x.nbytes for x in (trie.child_start, trie.token, trie.parent, trie.size, trie.item))
 
 
-def _build_row(trie: Trie, codes: np.ndarray, seconds: list[float], rate: float) -> Row:
+def _build_row(trie: Trie, codes: np.ndarray, seconds: list[float], rate: float) -> Rate:
     """The floor: read the codes, write a key of 64 bits an item, read and write it once to sort, write the trie."""
     n = len(codes)
     floor = (codes.nbytes + 3 * 8 * n + _size(trie)) / rate
     memory = peak_memory(_load_build, n)
-    return Row.of(f"{OURS}: build, {_at('random', n)}", "items", n, seconds, floor=floor, **memory)
+    return Rate.of(f"{OURS}: build, {_at('random', n)}", "items", n, seconds, floor=floor, **memory)
 
 
 def _load_build(n: int) -> Callable[[], object]:

@@ -10,15 +10,16 @@ import numpy as np
 import torch
 
 from vip5.data import Dataset, prepare
+from vip5.data.catalogue import Catalogue
 from vip5.demo import write_demo
 from vip5.items import Vocabulary, fit_codes
 from vip5.modalities import ModalityStore
-from vip5.model import VIP5, AdapterConfig, ModelConfig, backbone_size, local_folder
+from vip5.model import VIP5, Adapters, Full, ModelConfig, backbone_size, local_folder
 from vip5.prompts import load_prompts
 from vip5.prompts.tokenizer import train_vocabulary
 from vip5.training import Run, load_config
 
-FEATURE_DIM = 512
+VECTOR_DIM = 512
 
 
 @contextmanager
@@ -39,28 +40,32 @@ def random_run(
     tokenizer: str | None = None,
     scheme: str = "sequential",
     *,
-    mode: str = "full",
+    peft: Full | Adapters | None = None,
     optim: dict[str, Any] | None = None,
     store: ModalityStore | None = None,
     seed: int = 0,
 ) -> Run:
-    """A run of preset `small`, but for what is given, whose weights are random: as fast as a trained one.
+    """A run of recipe `paper`, but for what is given, whose weights are random: as fast as a trained one.
 
-    It has two image tokens; where no `store` is given, the photos' features are random too. The vocabulary has as many
+    It has two tokens a photo; where no `store` is given, the photos' vectors are random too. The vocabulary has as many
     rows as T5's of this size, though a tokenizer that is trained on the data has fewer tokens.
     """
-    overrides = [f"codes.scheme={scheme}", "model.adapter.mode=full", f"model.size={size}", f"seed={seed}"]
+    overrides = [f"codes.scheme={scheme}", "peft.method=full", f"model.size={size}", f"seed={seed}"]
     overrides += [f"optim.{key}={value}" for key, value in (optim or {}).items()]
-    config, prompts = load_config("small", overrides=overrides), load_prompts()
-    adapter = AdapterConfig.model_validate({"mode": mode})
+    config, prompts = load_config("paper", overrides=overrides), load_prompts()
     given = tokenizer and Vocabulary.load(local_folder(tokenizer))
     tokens = (given or train_vocabulary(dataset, prompts, config.model.tokenizer_size)).tokenizer
     vocabulary = Vocabulary(tokens, max(backbone_size(size)["text_vocab"], tokens.get_vocab_size()))
     if store is None:
-        matrix = np.random.default_rng(seed).standard_normal((dataset.n_items, FEATURE_DIM), dtype=np.float32)
-        store = ModalityStore("random", FEATURE_DIM, "random", matrix, np.ones(dataset.n_items, bool))
-    codes = fit_codes(config.codes, dataset, vocabulary, store, seed)
-    own = {"text_vocab": vocabulary.size, "new_tokens": len(codes.new_tokens), "feature_dim": store.dim}
-    size_of = backbone_size(size) | own | {"image_tokens": config.model.image_tokens, "adapter": adapter}
+        matrix = np.random.default_rng(seed).standard_normal((dataset.n_items, VECTOR_DIM), dtype=np.float32)
+        store = ModalityStore("photo", "photo", VECTOR_DIM, "random", matrix, np.ones(dataset.n_items, bool))
+    stores = {store.name: store}
+    codes = fit_codes(config.codes, dataset, vocabulary, stores, seed)
+    photo = {"name": store.name, "dim": store.dim, "tokens": config.modalities["photo"].tokens}
+    own = {"text_vocab": vocabulary.size, "new_tokens": len(codes.new_tokens), "modalities": [photo]}
     torch.manual_seed(seed)
-    return Run(config, dataset, store, prompts, codes, VIP5(ModelConfig(**size_of)).eval())
+    model = VIP5(ModelConfig.model_validate(backbone_size(size) | own | {"peft": peft or Full()})).eval()
+    return Run(
+        config=config, catalogue=Catalogue.of(dataset), stores=stores, prompts=prompts, codes=codes, model=model,
+        dataset=dataset,
+    )  # fmt: skip

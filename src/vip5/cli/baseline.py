@@ -31,18 +31,19 @@ def baseline(
 ) -> None:
     """Fit a baseline. It stops when the validation part is found no better; killed, the same command goes on.
 
-    p5 is VIP5 without photos, trained whole: it takes preset=NAME and the settings of vip5 train, and its run is that
-    of a model.
+    p5 is VIP5 without modalities, trained whole: it takes recipe=NAME and the settings of vip5 train, and its run is
+    that of a model.
 
     Example: vip5 baseline sasrec data/beauty --out runs/sasrec loss=ce
     """
-    from vip5.baselines.run import fit_run
+    from vip5.baselines.registry import P5
     from vip5.data import Dataset
+    from vip5.predict.baseline import fit_run
     from vip5.training import best_device, p5
     from vip5.training.config import read_settings
 
     settings = read_settings(config, [*(overrides or []), *([] if seed is None else [f"seed={seed}"])])
-    if name == p5.NAME:
+    if name == P5:
         return train_run(lambda: p5.p5_config(settings), dataset, out, device, as_json)
     command = shlex.join(["vip5", *sys.argv[1:]])
     run = fit_run(name, Dataset(dataset), out, settings, command, best_device(device), quiet=as_json)

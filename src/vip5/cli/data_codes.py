@@ -22,7 +22,6 @@ def codes(
         str,
         typer.Option(help="semantic, collaborative, atomic, sequential, random, paper, or joined with + in between."),
     ] = "semantic",
-    features: Annotated[str | None, typer.Option(help="Features of the photos, where a scheme uses them.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Parquet file to write; DATASET/codes/SCHEME.parquet when not given.")
     ] = None,
@@ -37,13 +36,14 @@ def codes(
 
     from vip5.data import Dataset
     from vip5.items import code_items, save_words
+    from vip5.items.vectors import PURCHASES, TEXT
     from vip5.modalities import open_modality
     from vip5.training import load_config
 
-    settings = load_config("nano", None, [*(overrides or []), f"codes.scheme={scheme}"]).codes
+    settings = load_config("best", None, [*(overrides or []), f"codes.scheme={scheme}"]).codes
     opened, began = Dataset(dataset), time.monotonic()
-    store = open_modality(opened, features) if "photos" in (settings.semantic.sources or ()) else None
-    coding = code_items(settings, opened, store, seed)
+    named = [source for source in settings.semantic.sources or () if source not in (TEXT, PURCHASES)]
+    coding = code_items(settings, opened, {name: open_modality(opened, name) for name in named}, seed)
     file = out or dataset / "codes" / f"{scheme}.parquet"
     save_words(coding.words, opened.items["item"], file)
     lengths = [word.count("<") for word in coding.words]

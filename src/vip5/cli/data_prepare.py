@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from vip5.cli.options import Json, flat, print_json, print_table
+from vip5.cli.options import Json, flat, print_json, print_table, report
 from vip5.data.options import PrepareOptions
 
 Out = Annotated[Path, typer.Argument(help="Dataset folder to write.")]
@@ -68,11 +67,6 @@ def prepare(
         **dict(options),
     )
     show(dataset, json)
-
-
-def report(line: str) -> None:
-    """Say on standard error what was decided or left out."""
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"note: {line}")
 
 
 def show(dataset: Any, json: bool) -> None:

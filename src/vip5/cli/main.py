@@ -32,6 +32,7 @@ for _module in (
     "tune",
     "evaluate",
     "compare",
+    "report",
     "recommend",
     "bench",
 ):

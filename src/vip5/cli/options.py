@@ -5,7 +5,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import annotated_types
 import typer
@@ -21,6 +21,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random in this command.")]
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps…; the best one at hand when not given.")
+]
+Recipe = Annotated[Literal["best", "paper"], typer.Option(help="best: what measures best; paper: the paper's own.")]
+Size = Annotated[
+    Literal["nano", "small", "base"] | None,
+    typer.Option(help="Of a model from scratch; the recipe's when not given (best: nano, paper: small, t5-small's)."),
+]
+AllowAgain = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-again/--no-allow-again",
+        help="Whether what a person had before may come out; as is common in the data when not given.",
+    ),
 ]
 Int8 = Annotated[
     bool, typer.Option("--int8", help="Compute in 8-bit integers on a CPU: faster, scores a little coarser.")
@@ -69,8 +81,11 @@ def _option(name: str, field: FieldInfo, spelled: str | None) -> inspect.Paramet
     if spelled is None and field.annotation is bool and field.default is False:
         spelled = flag  # without --no-…, which would say nothing
     option = typer.Option(*([spelled] if spelled else []), help=field.description, **limits)
+    annotation: Any = field.annotation
+    if get_origin(annotation) is tuple:  # of any length, which Typer knows as a list
+        annotation = list[get_args(annotation)[0]]  # type: ignore[misc]
     kind, default = inspect.Parameter.KEYWORD_ONLY, default_of(field)
-    return inspect.Parameter(name, kind, default=default, annotation=Annotated[field.annotation, option])
+    return inspect.Parameter(name, kind, default=default, annotation=Annotated[annotation, option])
 
 
 def print_json(value: Any) -> None:
@@ -93,3 +108,8 @@ def print_table(title: str, columns: list[str], rows: list[list[Any]], note: str
     for row in rows:
         table.add_row(*["" if cell is None else escape(str(cell)) for cell in row])
     Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def report(line: str) -> None:
+    """Say on standard error what was decided or left out."""
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"note: {line}")

@@ -46,7 +46,7 @@ def quickstart(
     else:
         own = [r for r in done.results.results if r.difference is None or r.baseline != "VIP5 without photos"]
         columns, rows = table(own, [ACCURACY])
-        print_table("VIP5 on a generated shop", columns, rows, caption(own, done.results.audit))
+        print_table("VIP5 on a generated shop", columns, rows, caption(own, done.results.audit, done.results.notes))
         typer.echo(f"numbers: {done.results_file}\nreport:  {done.report_file}")
         typer.echo(f"try:     vip5 recommend {done.run} --user {_someone(out)}")
     broken = [promise for promise, kept in done.promises.items() if not kept]

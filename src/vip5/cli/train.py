@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vip5.cli.options import Device, Json, print_json, print_table
+from vip5.cli.options import Device, Json, Recipe, Size, print_json, print_table
 
 if TYPE_CHECKING:
     from vip5.training import RunConfig
@@ -20,27 +20,28 @@ def register(app: typer.Typer) -> None:
 def train(
     dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Settings over the preset, as in optim.epochs=3 codes.scheme=atomic.")
+        list[str] | None, typer.Argument(help="Settings over the recipe, as in optim.epochs=3 codes.scheme=atomic.")
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Run folder; one with an unfinished run is gone on with.")
     ] = ...,  # type: ignore[assignment]
-    preset: Annotated[str, typer.Option(help="nano, small or base.")] = "nano",
-    config: Annotated[Path | None, typer.Option(help="TOML file with settings over the preset.")] = None,
+    recipe: Recipe = "best",
+    size: Size = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings over the recipe.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random; the same as seed=N.")] = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Train a VIP5. Stopped or killed, the same command goes on exactly where it was.
 
-    Example: vip5 train data/beauty --out runs/beauty --preset nano codes.scheme=atomic optim.epochs=20
+    Example: vip5 train data/beauty --out runs/beauty codes.scheme=atomic optim.epochs=20
 
     On several GPUs, or CPU processes: torchrun --nproc-per-node 4 -m vip5 train data/beauty --out runs/beauty
     """
     from vip5.training import load_config
 
     given = [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
-    train_run(lambda: load_config(preset, config, given), dataset, out, device, as_json)
+    train_run(lambda: load_config(recipe, config, given, size), dataset, out, device, as_json)
 
 
 def train_run(
@@ -53,9 +54,9 @@ def train_run(
     from vip5.training import train as run_training
 
     with together() as processes:
-        settings = configure()
-        run = Run.new(settings, Dataset(dataset))
-        score = partial(validation_score, users=settings.run.validate_users)
+        settings, data = configure(), Dataset(dataset)
+        run = Run.new(settings, data)
+        score = partial(validation_score, dataset=data, users=settings.run.validate_users)
         summary = run_training(run, out, best_device(device), score, quiet=as_json, processes=processes)
     if not processes.first:
         return

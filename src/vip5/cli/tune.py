@@ -4,7 +4,7 @@ import shlex
 import sys
 from math import inf
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,7 +26,7 @@ def tune(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the search; one that is there goes on.")] = ...,  # type: ignore[assignment]
     trials: Annotated[int | None, typer.Option(min=1, help="Trials, over all calls.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Minutes of training, over all calls.")] = None,
-    preset: Annotated[str | None, typer.Option(help="nano, small or base, of vip5 alone; nano if not given.")] = None,
+    recipe: Annotated[Literal["best", "paper"] | None, typer.Option(help="Of vip5 alone; best when not given.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings that no trial changes.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the search and of each training.")] = None,
     device: Device = None,
@@ -50,9 +50,9 @@ def tune(
     given = read_settings(config, [*(overrides or []), *([] if seed is None else [f"seed={seed}"])])
     tuned: Tuned
     if name == "vip5":
-        tuned = TunedModel(preset or "nano", Dataset(dataset), given, best_device(device))
-    elif preset is not None:
-        raise UserError(f"--preset is of vip5, not of {name}: give settings as KEY=VALUE")
+        tuned = TunedModel(recipe or "best", Dataset(dataset), given, best_device(device))
+    elif recipe is not None:
+        raise UserError(f"--recipe is of vip5, not of {name}: give settings as KEY=VALUE")
     else:
         tuned = TunedBaseline(baseline(name), Dataset(dataset), given, best_device(device))
     found = search(tuned, out, trials, minutes, shlex.join(["vip5", *sys.argv[1:]]), quiet=as_json)

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from vip5.baselines.run import read_about
 from vip5.errors import UserError
 from vip5.evaluation.ranking import ABSENT, ranking_metrics
-from vip5.evaluation.stored import load_ranks, load_sentences
+from vip5.evaluation.stored import load_about, load_ranks, load_sentences
 from vip5.evaluation.text import ORDER, TextScores, corpus_bleu
-from vip5.runs import RUN_FILE
+from vip5.predict.folder import read_run
 
 TEXT_METRICS = ("BLEU-4", "ROUGE-L")
 
@@ -25,20 +24,20 @@ class Evaluated:
 
     folder: Path
     about: dict[str, Any]  # run.json
+    evaluation: dict[str, Any]  # evaluation.json
     ranks: pl.DataFrame
     sentences: pl.DataFrame
 
     @classmethod
     def load(cls, folder: Path) -> "Evaluated":
-        if not (folder / RUN_FILE).is_file():
-            raise UserError(f"{folder} is not a finished run (it has no {RUN_FILE}): give the folder of a trained run")
-        return cls(folder, read_about(folder), load_ranks(folder), load_sentences(folder))
+        about = read_run(folder)
+        return cls(folder, about, load_about(folder), load_ranks(folder), load_sentences(folder))
 
     @property
     def settings(self) -> str:
         """All that makes it what it is but the seed."""
         config = {key: value for key, value in self.about["config"].items() if key != "seed"}
-        beside = [self.about.get(key) for key in ("baseline", "features", "extra_prompts")]
+        beside = [self.about.get(key) for key in ("baseline", "modalities", "extra_prompts")]
         return json.dumps([config, *beside], sort_keys=True)
 
     @property

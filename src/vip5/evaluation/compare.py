@@ -26,7 +26,7 @@ METRICS = ("HR@1", "HR@5", "NDCG@5", "HR@10", "NDCG@10", *TEXT_METRICS)  # NDCG@
 
 
 @dataclass(frozen=True)
-class System:
+class ComparedSystem:
     """What is compared: one run, or several that differ only by their seed."""
 
     name: str
@@ -36,7 +36,7 @@ class System:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedRow:
     """One comparison: a metric of `system` minus that of `reference`, on one prompt.
 
     A value is the mean over seeds; `by_seed` has the parts. `difference.p` is before correction, `p` after. Ranking
@@ -62,14 +62,15 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """All comparisons that were made together; their p-values are corrected (Holm, 1979) for `len(rows)`."""
 
     dataset: str
     data_hash: str
-    systems: tuple[System, ...]
-    rows: tuple[Row, ...]
+    systems: tuple[ComparedSystem, ...]
+    rows: tuple[ComparedRow, ...]
     left_out: tuple[str, ...]  # prompts that not all runs were evaluated on
+    notes: tuple[str, ...]  # what a reader must know of the data
     resamples: int
     seed: int
 
@@ -90,7 +91,7 @@ def compare(
     all_pairs: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Comparison:
+) -> RunComparison:
     """Compare evaluated runs with the first of them, or all with all, by a paired bootstrap over users.
 
     With `join_seeds`, runs whose settings differ only by their seed are one system, whose seeds are resampled too.
@@ -132,12 +133,12 @@ def compare(
                     )
                 )  # fmt: skip
     corrected = holm([part["difference"].p for part in parts])
-    rows = tuple(Row(**part, p=p) for part, p in zip(parts, corrected, strict=True))
-    data = opened[0].about["dataset"]
-    return Comparison(data["name"], data["hash"], tuple(systems), rows, tuple(left_out), resamples, seed)
+    rows = tuple(ComparedRow(**part, p=p) for part, p in zip(parts, corrected, strict=True))
+    data, notes = opened[0].about["dataset"], tuple(opened[0].evaluation["notes"])
+    return RunComparison(data["name"], data["hash"], tuple(systems), rows, tuple(left_out), notes, resamples, seed)
 
 
-def _systems(runs: list[Evaluated], join_seeds: bool) -> tuple[list[System], list[Evaluated]]:
+def _systems(runs: list[Evaluated], join_seeds: bool) -> tuple[list[ComparedSystem], list[Evaluated]]:
     """The systems in order of their first run, and the runs in the systems' order."""
     folders = [run.folder.resolve() for run in runs]
     for number, (run, folder) in enumerate(zip(runs, folders, strict=True)):
@@ -148,6 +149,11 @@ def _systems(runs: list[Evaluated], join_seeds: bool) -> tuple[list[System], lis
             raise UserError(
                 f"{run.folder} was trained on other data than {runs[0].folder} (hash {ours[:12]}, not {theirs[:12]}): "
                 "compare runs on the same data"
+            )
+        if run.evaluation["again"] != runs[0].evaluation["again"]:
+            raise UserError(
+                f"{run.folder} and {runs[0].folder} were not evaluated alike: only one may name what users had before; "
+                "evaluate both with --allow-again, or with --no-allow-again"
             )
     groups: dict[str, list[Evaluated]] = {}
     for run in runs:
@@ -164,7 +170,7 @@ def _systems(runs: list[Evaluated], join_seeds: bool) -> tuple[list[System], lis
             raise UserError(f"runs of one system have the same seed ({names}; {seeds}): give each seed once")
         name = str(group[0].folder) if several_of_a_name else group[0].folder.resolve().name
         name += f" ({len(seeds)} seeds)" if len(seeds) > 1 else ""
-        systems.append(System(name, tuple(str(run.folder) for run in group), seeds, group[0].protocol))
+        systems.append(ComparedSystem(name, tuple(str(run.folder) for run in group), seeds, group[0].protocol))
     return systems, [run for group in groups.values() for run in group]
 
 
@@ -196,7 +202,7 @@ def _prompts(
     return chosen, list(left_out)
 
 
-def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+def table(comparison: RunComparison) -> tuple[list[str], list[list[str]]]:
     """Columns and rows for the terminal: below each prompt and metric a row a system, with its differences."""
     several = any(len(s.seeds) > 1 for s in comparison.systems)
     pairs = len({row.reference for row in comparison.rows}) > 1
@@ -223,7 +229,7 @@ def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     return columns, [line + [""] * (len(columns) - len(line)) for line in lines]
 
 
-def note(comparison: Comparison) -> str:
+def note(comparison: RunComparison) -> str:
     """What a reader must know of a table: how many comparisons, of what, and what the intervals cover."""
     systems, users = comparison.systems, sorted({row.value.n for row in comparison.rows})
     joined = any(len(s.seeds) > 1 for s in systems)
@@ -237,6 +243,8 @@ def note(comparison: Comparison) -> str:
     ]
     if any(len(s.seeds) == 1 for s in systems):
         parts.append("A run of one seed says nothing of how another training would end.")
+    if comparison.notes:
+        parts.append(f"Data: {'; '.join(comparison.notes)}.")
     if any(s.protocol == "paper" for s in systems):
         parts.append("LEAKY: protocol paper.")
     if comparison.left_out:

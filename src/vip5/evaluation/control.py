@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
+from vip5.data import Ragged
 from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.intervals import Estimate, estimate
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
@@ -26,7 +27,7 @@ class Control(NamedTuple):
 
 def shuffled_targets(tested: HeldOut, n_items: int, seed: int = 0) -> np.ndarray:
     """int [n]: for each tested user an item of the catalogue, drawn uniformly outside their history."""
-    return _outside(tested, n_items, np.random.default_rng([seed, 8]))[0]
+    return _outside(tested.histories, n_items, np.random.default_rng([seed, 8]))[0]
 
 
 def shuffled_choices(lists: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -35,14 +36,23 @@ def shuffled_choices(lists: np.ndarray, seed: int = 0) -> np.ndarray:
     return lists[np.arange(len(lists)), chosen]
 
 
-def control(ranked: np.ndarray, tested: HeldOut, n_items: int | None = None, k: int = 10, seed: int = 0) -> Control:
+def control(
+    ranked: np.ndarray,
+    tested: HeldOut,
+    n_items: int | None = None,
+    k: int = 10,
+    seed: int = 0,
+    again: bool = False,
+) -> Control:
     """HR@k and NDCG@k of ranked lists [n, K] of the n tested users, whose targets were shuffled.
 
-    n_items: of the catalogue, where next items outside the history were ranked; without it the users' candidates were.
+    n_items: of the catalogue, where next items were ranked, outside the history unless `again`; without it the users'
+    candidates were.
     Chance is that of a list of k distinct items; a list that is shorter or shows the history again is below it.
     """
     if n_items is not None:
-        targets, free = _outside(tested, n_items, np.random.default_rng([seed, 8]))
+        known = Ragged.from_lists([[]] * len(tested)) if again else tested.histories
+        targets, free = _outside(known, n_items, np.random.default_rng([seed, 8]))
     else:
         targets, free = shuffled_choices(tested.lists, seed), np.full(len(tested), tested.lists.shape[1])
     metrics = ranking_metrics(ranks_in_list(ranked, targets), (k,))
@@ -59,14 +69,13 @@ def control(ranked: np.ndarray, tested: HeldOut, n_items: int | None = None, k: 
     )
 
 
-def _outside(tested: HeldOut, n_items: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _outside(histories: Ragged, n_items: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """An item outside each history, and how many there are. A history that holds all items counts as none."""
-    histories = tested.histories
     keys = np.unique(histories.rows * n_items + histories.values)
-    own = np.bincount(keys // n_items, minlength=len(tested))
+    own = np.bincount(keys // n_items, minlength=len(histories))
     whole = own == n_items
     keys = keys[~whole[keys // n_items]]
-    targets = np.full(len(tested), -1)
+    targets = np.full(len(histories), -1)
     while (missing := np.flatnonzero(targets < 0)).size:
         drawn = rng.integers(0, n_items, len(missing))
         targets[missing] = np.where(np.isin(missing * n_items + drawn, keys), -1, drawn)

@@ -1,70 +1,70 @@
-"""A run against the held-out part: ranks and sentences for each prompt, beside the simplest baseline."""
+"""A system against the held-out part: ranks and sentences for each prompt, beside the simplest baseline."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
 from vip5.baselines.popularity import Popularity
-from vip5.baselines.run import BaselineRun
+from vip5.data import Dataset
 from vip5.errors import UserError
-from vip5.evaluation.explanations import (
-    Told,
-    explanation_results,
-    held_out_explanations,
-    tell,
-    why_unanswered,
-)
+from vip5.evaluation.explanations import Told, explanation_results, held_out_explanations, tell, why_unanswered
 from vip5.evaluation.held_out import HeldOut
-from vip5.evaluation.predict import Ranking, choose, exact_next, next_items, write_choice, write_next
+from vip5.evaluation.options import EvaluateOptions
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
 from vip5.evaluation.results import EXPLANATION, Result
 from vip5.evaluation.scores import Ranked, ranking_results, wasted_results
-from vip5.evaluation.stored import RANKS, SENTENCES, rank_rows, save_ranks, save_sentences
+from vip5.evaluation.stored import RANKS, SENTENCES, rank_rows, save_about, save_ranks, save_sentences
+from vip5.predict.baseline import FittedBaseline
+from vip5.predict.lists import next_items
+from vip5.predict.model import TrainedModel
+from vip5.predict.system import System
 from vip5.prompts import Prompt
-from vip5.training import Run
 
 PROMPTS = ("A-3", "A-9", "B-5", "B-8", "C-3", "C-12")  # a seen and an unseen one of each family, as in the paper
-CUTOFFS = (1, 5, 10)
-Decode = Literal["beam", "exact", "free"]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a run is evaluated."""
-
-    beams: int = 20
-    text_beams: int = 1
-    decode: Decode = "beam"  # exact: no item is lost; free: whatever tokens come, as the paper's own code decodes
-    cutoffs: tuple[int, ...] = CUTOFFS  # the k of HR@k, NDCG@k and MRR@k
-    users: int | None = None  # at most so many, spread evenly; None: all
-    seed: int = 0  # of the bootstrap
-    progress: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.cutoffs or min(self.cutoffs) < 1:
-            raise UserError("no cut-offs of 1 or more to score at: give some, as in --cutoffs 5,10")
-        if self.beams < max(self.cutoffs):
-            raise UserError(
-                f"{self.beams} beams find no {max(self.cutoffs)} items to score: give at least {max(self.cutoffs)}"
-            )
 
 
 @dataclass
 class Evaluation:
-    """The numbers of one run, and what they were computed from, case by case, for paired comparisons."""
+    """The numbers of one system, and what they were computed from, case by case, for paired comparisons."""
 
-    run: Run | BaselineRun
+    system: System
+    dataset: Dataset
+    options: EvaluateOptions
     results: list[Result] = field(default_factory=list)
     ranked: dict[str, tuple[HeldOut, Ranked]] = field(default_factory=dict)  # by prompt
     told: dict[str, Told] = field(default_factory=dict)  # by prompt
-    left_out: list[str] = field(default_factory=list)  # prompts that the data cannot answer, and why
+    left_out: list[str] = field(default_factory=list)  # prompts that are not answered, and why
+
+    @property
+    def again(self) -> bool:
+        """Whether next items may be ones that the user had before."""
+        given = self.options.allow_again
+        return self.dataset.buys_again if given is None else given
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of any table of these numbers must know of the data."""
+        return [self.dataset.order_note, again_note(self.dataset, self.again)]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What all results have in common."""
+        manifest = self.dataset.manifest
+        return {
+            "dataset": manifest.name,
+            "data_hash": self.dataset.hash,
+            "protocol": "paper" if self.system.leaky or manifest.protocol == "paper" else "clean",
+            "split": "test",
+            "model": self.system.name,
+            "seed": self.system.seed,
+        }
 
     def save(self, folder: Path) -> None:
-        """Write `ranks.parquet` and `sentences.parquet` into a run folder, in place of an earlier evaluation's."""
-        data = self.run.dataset
+        """Write ranks, sentences and what they are of into a run folder, in place of an earlier evaluation's."""
+        data = self.dataset
         ranks = [
             rank_rows(prompt, data.users["user"].gather(held.users), found.ranks, found.depth)
             for prompt, (held, found) in self.ranked.items()
@@ -74,8 +74,8 @@ class Evaluation:
             pl.DataFrame(
                 {
                     "prompt": [prompt] * len(told.truth),
-                    "user": data.users["user"].gather(told.samples.user),
-                    "item": data.items["item"].gather(told.samples.item),
+                    "user": data.users["user"].gather(told.reviews["user"]),
+                    "item": data.items["item"].gather(told.reviews["item"]),
                     "written": told.written,
                     "truth": told.truth,
                 }
@@ -83,105 +83,118 @@ class Evaluation:
             for prompt, told in self.told.items()
         ]
         save_sentences(folder, pl.concat(sentences) if sentences else SENTENCES.to_frame())
+        save_about(folder, {"again": self.again, "notes": self.notes})
+
+
+def again_note(dataset: Dataset, again: bool) -> str:
+    """One sentence on whether what people had before may come out."""
+    share = dataset.manifest.repeats_share
+    found = "" if share is None else f" ({share:.1%} of the training purchases are of what the person had before)"
+    return (
+        f"next items may be ones the user had before{found}"
+        if again
+        else f"what the user had before is left out{found}"
+    )
 
 
 def evaluate(
-    run: Run, prompts: Sequence[str] = PROMPTS, settings: Settings | None = None, label: str = "VIP5"
+    system: System,
+    dataset: Dataset,
+    prompts: Sequence[str] = PROMPTS,
+    options: EvaluateOptions | None = None,
+    progress: bool = False,
 ) -> Evaluation:
     """Score the test part: next item over the whole catalogue, the true item among stored candidates, explanations.
 
-    Every metric comes with a 95 % bootstrap interval and the paired difference to its baseline.
+    The catalogue of the system is that of the data set. Every metric comes with a 95 % bootstrap interval and the
+    paired difference to its baseline.
     """
-    settings = settings or Settings()
-    evaluation = Evaluation(run)
+    evaluation = Evaluation(system, dataset, options or EvaluateOptions())
     if not prompts:
         raise UserError("no prompts to evaluate: give ids, as in --prompts A-3,B-5")
+    if isinstance(system, FittedBaseline) and evaluation.options.decode != "beam":
+        raise UserError(f"{system.name} is a baseline, which scores all items: leave out --decode")
     for name in dict.fromkeys(prompts):
-        if name not in run.prompts:
-            raise UserError(f"unknown prompt {name}: there are {', '.join(run.prompts)}")
-        prompt = run.prompts[name]
-        if prompt.task in ("next", "choice"):
-            _rank(run, prompt, settings, label, evaluation)
-        elif prompt.task == "explain" and prompt.target == "{explanation}":
-            _explain(run, prompt, settings, label, evaluation)
-        else:
+        if name not in system.prompts:
+            raise UserError(f"unknown prompt {name}: there are {', '.join(system.prompts)}")
+        prompt = system.prompts[name]
+        if prompt.task not in ("next", "choice") and prompt.target != "{explanation}":
             raise UserError(f"prompt {name} is not evaluated: it must ask for an item, or for an explanation alone")
+        if why := system.why_not(prompt):
+            evaluation.left_out.append(f"{name}: {why}")
+        elif prompt.task == "explain":
+            _explain(evaluation, prompt, progress)
+        else:
+            _rank(evaluation, prompt, progress)
     return evaluation
 
 
-def validation_score(run: Run, users: int, beams: int = 20) -> dict[str, float]:
+def validation_score(run: TrainedModel, dataset: Dataset, users: int, beams: int = 20) -> dict[str, float]:
     """NDCG@10 of the validation items over the whole catalogue, for some users spread evenly: to choose an epoch by."""
     seen = run.config.prompts.train or [n for n, p in run.prompts.items() if not p.unseen]
     names = [n for n in seen if run.prompts[n].task == "next"]
     if not names:
         raise UserError("run.validate_epochs scores next items, and no prompt of that task is trained: set it to 0")
     name = "A-3" if "A-3" in names else names[0]
-    held = HeldOut.of(run.dataset, "validation", users)
+    held = HeldOut.of(dataset, "validation", users)
     if not len(held):
         raise UserError("run.validate_epochs: no user has both a training and a validation part: set it to 0")
-    found = next_items(run, name, held.users, held.histories, beams)
+    left_out = None if dataset.buys_again else held.histories
+    found = next_items(run, name, held.users, held.histories, beams, left_out)
     metrics = ranking_metrics(ranks_in_list(found.items, held.targets), (10,))
     return {f"{name} NDCG@10": float(metrics["NDCG@10"].mean()), f"{name} HR@10": float(metrics["HR@10"].mean())}
 
 
-def _rank(run: Run, prompt: Prompt, settings: Settings, label: str, evaluation: Evaluation) -> None:
-    held = HeldOut.of(run.dataset, "test", settings.users)
+def _rank(evaluation: Evaluation, prompt: Prompt, progress: bool) -> None:
+    dataset, options = evaluation.dataset, evaluation.options
+    held = HeldOut.of(dataset, "test", options.users)
     if not len(held):
         evaluation.left_out.append(f"{prompt.id}: no user has both a training and a test part")
         return
-    popularity = Popularity.fit(run.dataset)
-    task, found, baseline = (_next if prompt.task == "next" else _choice)(run, prompt.id, held, popularity, settings)
-    about = _about(run, label) | {"task": task, "prompt": prompt.id}
+    popularity = Popularity.fit(dataset)
+    by_task = _next if prompt.task == "next" else _choice
+    task, found, popular = by_task(evaluation, prompt, held, popularity, progress)
+    about = evaluation.about | {"task": task, "prompt": prompt.id}
     evaluation.ranked[prompt.id] = held, found
     evaluation.results += ranking_results(
-        found, baseline, held, popularity.counts, about, settings.cutoffs, settings.seed
+        found, popular, held, popularity.counts, about, options.cutoffs, options.seed, evaluation.again
     )
-    if settings.decode == "free":
-        evaluation.results += wasted_results(found, about, max(settings.cutoffs), settings.seed)
+    if options.decode == "free":
+        evaluation.results += wasted_results(found, about, max(options.cutoffs), options.seed)
 
 
-def _next(run: Run, name: str, held: HeldOut, popularity: Popularity, settings: Settings) -> tuple[str, Ranked, Ranked]:
-    """Task, what the run ranked, what popularity ranked."""
-    by: dict[Decode, Callable[..., Ranking]] = {"beam": next_items, "exact": exact_next, "free": write_next}
-    ranking = by[settings.decode](run, name, held.users, held.histories, settings.beams, progress=settings.progress)
-    own = Ranked.of([ranking.items], held.targets, [ranking.scores])
-    popular = popularity.rank(held.histories, max(settings.cutoffs))
-    return "next item", own, Ranked.of([popular], held.targets)
+def _next(
+    evaluation: Evaluation, prompt: Prompt, held: HeldOut, popularity: Popularity, progress: bool
+) -> tuple[str, Ranked, Ranked]:
+    """Task, what the system ranked, what popularity ranked."""
+    options, k = evaluation.options, max(evaluation.options.cutoffs)
+    left_out = None if evaluation.again else held.histories
+    how = options.decoding(progress)
+    found = evaluation.system.rank(prompt, held.users, held.histories, k, how, left_out)
+    popular = popularity.rank(held.histories, k, exclude=left_out)
+    return "next item", Ranked.of([found], held.targets), Ranked.of_lists([popular], held.targets)
 
 
 def _choice(
-    run: Run, name: str, held: HeldOut, popularity: Popularity, settings: Settings
+    evaluation: Evaluation, prompt: Prompt, held: HeldOut, popularity: Popularity, progress: bool
 ) -> tuple[str, Ranked, Ranked]:
     """As `_next`, over every stored list of candidates."""
-    several = range(1, len(run.dataset.candidates))
-    lists = [held.lists, *(HeldOut.of(run.dataset, "test", settings.users, number).lists for number in several)]
-    width = lists[0].shape[1]
-    beams = width if settings.decode == "exact" else settings.beams
-    search = write_choice if settings.decode == "free" else choose
-    found = [search(run, name, held.users, shown, beams, settings.progress) for shown in lists]
-    own = Ranked.of([ranking.items for ranking in found], held.targets, [ranking.scores for ranking in found])
+    dataset, options = evaluation.dataset, evaluation.options
+    several = range(1, len(dataset.candidates))
+    lists = [held.lists, *(HeldOut.of(dataset, "test", options.users, number).lists for number in several)]
+    how, system = options.decoding(progress), evaluation.system
+    found = [system.choose(prompt, held.users, held.histories, shown, how) for shown in lists]
     popular = [popularity.rank_candidates(shown, held.histories) for shown in lists]
-    return f"one of {width}", own, Ranked.of(popular, held.targets)
+    own = Ranked.of(found, held.targets)
+    return f"one of {lists[0].shape[1]}", own, Ranked.of_lists(popular, held.targets)
 
 
-def _explain(run: Run, prompt: Prompt, settings: Settings, label: str, evaluation: Evaluation) -> None:
-    samples = held_out_explanations(run.dataset, prompt, settings.users)
-    if not len(samples):
-        evaluation.left_out.append(f"{prompt.id}: {why_unanswered(run.dataset)}")
+def _explain(evaluation: Evaluation, prompt: Prompt, progress: bool) -> None:
+    dataset, options = evaluation.dataset, evaluation.options
+    asked = held_out_explanations(dataset, prompt, options.users)
+    if not len(asked):
+        evaluation.left_out.append(f"{prompt.id}: {why_unanswered(dataset)}")
         return
-    told = tell(run, prompt, samples, settings.text_beams, settings.progress)
-    about = _about(run, label) | {"task": EXPLANATION, "prompt": prompt.id}
-    evaluation.told[prompt.id] = told
-    evaluation.results += explanation_results(told, run.dataset.reviews, about, settings.seed)
-
-
-def _about(run: Run, label: str) -> dict[str, Any]:
-    manifest = run.dataset.manifest
-    return {
-        "dataset": manifest.name,
-        "data_hash": run.dataset.hash,
-        "protocol": "paper" if "paper" in (manifest.protocol, run.config.codes.scheme) else "clean",
-        "split": "test",
-        "model": label,
-        "seed": run.config.seed,
-    }
+    told = evaluation.told[prompt.id] = tell(evaluation.system, prompt, asked, options.decoding(progress))
+    about = evaluation.about | {"task": EXPLANATION, "prompt": prompt.id}
+    evaluation.results += explanation_results(told, dataset.reviews, about, options.seed)

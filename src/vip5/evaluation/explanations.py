@@ -1,4 +1,4 @@
-"""Explanations of a run for held-out reviews: what is asked, what is written, and the numbers of it."""
+"""Explanations of a system for held-out reviews: what is asked, what is written, and the numbers of it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,44 +6,40 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from vip5.baselines.base import Writer
 from vip5.baselines.copied import most_frequent_sentence
 from vip5.data import Dataset
 from vip5.evaluation import sentences as of_sentences
 from vip5.evaluation.intervals import Estimate, estimate
-from vip5.evaluation.predict import explain
 from vip5.evaluation.results import Result
 from vip5.evaluation.text import TextScores
-from vip5.prompts import Prompt, Samples
-from vip5.prompts.reviews import explainable, fillable, stars_in_tenths
-from vip5.training import Run
+from vip5.predict.system import Decoding, System
+from vip5.prompts import Prompt
+from vip5.prompts.reviews import explainable, fillable
 
 FREQUENT = "most frequent sentence"
 
 
 @dataclass(frozen=True)
 class Told:
-    """n sentences that a run wrote for held-out reviews, beside the true ones."""
+    """n sentences that a system wrote for held-out reviews."""
 
-    samples: Samples
+    reviews: pl.DataFrame  # user and item (rows of the data set), rating, headline, feature, explanation
     written: list[str]
-    truth: list[str]
+
+    @property
+    def truth(self) -> list[str]:
+        """The true sentences."""
+        return self.reviews["explanation"].to_list()
 
 
-def held_out_explanations(dataset: Dataset, prompt: Prompt, most: int | None = None) -> Samples:
-    """The test reviews that can fill an explanation prompt, as samples; with `most`, no more, spread evenly."""
+def held_out_explanations(dataset: Dataset, prompt: Prompt, most: int | None = None) -> pl.DataFrame:
+    """The test reviews that can fill an explanation prompt; with `most`, no more, spread evenly."""
     reviews = dataset.reviews
     rows = explainable(dataset, "test")["row"].to_numpy()
     rows = rows[fillable(reviews, prompt)[rows]]
     if most is not None and most < len(rows):
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
-    return Samples.of(
-        np.zeros(len(rows), int),
-        reviews["user"].to_numpy()[rows],
-        item=reviews["item"].to_numpy()[rows],
-        review=rows,
-        stars=stars_in_tenths(reviews)[rows],
-    )
+    return reviews[rows].select("user", "item", "rating", "headline", "feature", "explanation")
 
 
 def why_unanswered(dataset: Dataset) -> str:
@@ -52,22 +48,9 @@ def why_unanswered(dataset: Dataset) -> str:
     return "the test part has no reviews" if nothing else "its fields are missing"
 
 
-def tell(run: Run, prompt: Prompt, samples: Samples, beams: int = 1, progress: bool = False) -> Told:
-    """Let a run explain; `samples` are some of `held_out_explanations`."""
-    return Told(samples, explain(run, prompt.id, samples, beams=beams, progress=progress), truth(run.dataset, samples))
-
-
-def tell_of(writer: Writer, dataset: Dataset, prompt: Prompt, samples: Samples) -> Told:
-    """As `tell`, by a baseline, which is told what the prompt tells of a review: its rating and feature, or not."""
-    asked = dataset.reviews.select("user", "item", "rating", "feature")[samples.review]
-    kept = {"rating": "star_rating", "feature": "feature"}
-    hidden = [pl.lit(None, asked.schema[column]).alias(column) for column in kept if kept[column] not in prompt.needs]
-    return Told(samples, writer.write(asked.with_columns(hidden)), truth(dataset, samples))
-
-
-def truth(dataset: Dataset, samples: Samples) -> list[str]:
-    """The true sentences."""
-    return dataset.reviews["explanation"].gather(samples.review).to_list()
+def tell(system: System, prompt: Prompt, reviews: pl.DataFrame, how: Decoding) -> Told:
+    """Let a system explain some of `held_out_explanations`, whose true sentences it does not see."""
+    return Told(reviews, system.explain(prompt, reviews.drop("explanation"), how))
 
 
 def explanation_results(told: Told, reviews: pl.DataFrame, about: dict[str, Any], seed: int) -> list[Result]:
@@ -86,7 +69,7 @@ def explanation_results(told: Told, reviews: pl.DataFrame, about: dict[str, Any]
         Result.of(own[m], others[m], differences[m], **about, metric=m, baseline=FREQUENT) for m in scores.metrics
     ]
     trained = reviews.filter((pl.col("split") == "train") & pl.col("explanation").is_not_null())
-    features = reviews["feature"].gather(told.samples.review)
+    features = told.reviews["feature"]
     written, true = (_beyond(said, features, trained, seed) for said in (told.written, told.truth))
     results += [Result.of(written[m], true[m], **about, metric=m, baseline="the true sentences") for m in written]
     return results

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image, ImageOps
 
 from vip5.evaluation.results import Results
-from vip5.evaluation.tables import ACCURACY, BADGES, Row, Section, audit_lines, sections
+from vip5.evaluation.tables import ACCURACY, BADGES, Row, Section, audit_lines, noted, sections
 from vip5.files import write_text
 
 MOST_CASES = 12
@@ -32,10 +32,10 @@ class Product:
 
 @dataclass(frozen=True)
 class Recommended:
-    """A recommended item, the probability the model gives it, and whether the user took it next."""
+    """A recommended item, the probability the model gives it (a baseline gives none), and whether it was taken next."""
 
     product: Product
-    probability: float
+    probability: float | None
     taken: bool = False
 
 
@@ -76,7 +76,7 @@ def write_report(
     groups = [section for section in sections(shown) if section.about == ACCURACY]
     page = template.render(
         title=title,
-        note=note,
+        notes=[note, *dict.fromkeys(line for run in results for line in noted(run.notes))],
         runs=results,
         charts=[(section, _chart(section)) for section in groups],
         badges=BADGES,
@@ -126,8 +126,10 @@ def _thumbnail(photo: Path, side: int, quality: int) -> str | None:
     return base64.b64encode(data.getvalue()).decode("ascii")
 
 
-def _share(probability: float) -> str:
-    """A probability as people read it."""
+def _share(probability: float | None) -> str:
+    """A probability as people read it; nothing where there is none."""
+    if probability is None:
+        return ""
     if probability < 0.001:
         return "< 0.1 %"
     return f"{100 * probability:.0f} %" if probability >= 0.1 else f"{100 * probability:.1f} %"

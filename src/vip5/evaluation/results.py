@@ -17,6 +17,7 @@ from vip5.evaluation.text import BLEU_SIGNATURE
 from vip5.files import write_text
 
 EXPLANATION = "explanation"
+RESULTS = "results.json"  # of the last evaluation, in a run folder
 EVERYONE = "all"
 Task = Annotated[str, Field(pattern=r"^(next item|one of [1-9][0-9]*|explanation)$")]
 
@@ -142,6 +143,7 @@ class Results(BaseModel):
     machine: Machine
     decoding: dict[str, JsonValue]
     metrics: dict[str, str] = Field(default_factory=_how_measured)
+    notes: tuple[str, ...] = ()  # what a reader must know of the data: its order in time, what people buy again
     audit: dict[str, JsonValue] | None = None  # the verdict on data set and item codes, its reasons and its checks
     results: tuple[Result, ...]
 
@@ -163,6 +165,7 @@ class Results(BaseModel):
         device: str = "cpu",
         decoding: Mapping[str, JsonValue] | None = None,
         audit: Mapping[str, JsonValue] | None = None,
+        notes: Sequence[str] = (),
     ) -> Self:
         """What was just measured here by `command` with these decoding settings."""
         return cls(
@@ -172,6 +175,7 @@ class Results(BaseModel):
             machine=Machine.here(device),
             decoding=dict(decoding or {}),
             audit=None if audit is None else dict(audit),
+            notes=tuple(notes),
             results=tuple(results),
         )
 

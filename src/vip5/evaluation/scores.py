@@ -13,6 +13,7 @@ from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.intervals import Estimate, estimate, paired_difference
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
 from vip5.evaluation.results import Result
+from vip5.predict.lists import Ranking
 
 POPULARITY, CHANCE = "popularity", "chance"
 
@@ -26,11 +27,16 @@ class Ranked:
     depth: int  # how many places were looked at
 
     @classmethod
-    def of(cls, lists: list[np.ndarray], targets: np.ndarray, scores: list[np.ndarray] | None = None) -> "Ranked":
-        """By where the targets [n] stand in the lists, behind what has the same of the `scores` [n, K]."""
-        beside = [None] * len(lists) if scores is None else scores
-        ranks = [ranks_in_list(ranked, targets, own) for ranked, own in zip(lists, beside, strict=True)]
+    def of(cls, found: Sequence[Ranking], targets: np.ndarray) -> "Ranked":
+        """By where the targets [n] stand in the lists, behind what has the same score where scores are known."""
+        ranks = [ranks_in_list(ranking.items, targets, ranking.scores) for ranking in found]
+        lists = [ranking.items for ranking in found]
         return cls(lists, np.stack(ranks, axis=1), lists[0].shape[1])
+
+    @classmethod
+    def of_lists(cls, lists: Sequence[np.ndarray], targets: np.ndarray) -> "Ranked":
+        """By where the targets [n] stand in lists int [n, K]."""
+        return cls.of([Ranking(ranked, None) for ranked in lists], targets)
 
     def accuracy(self, cutoffs: Sequence[int]) -> dict[str, np.ndarray]:
         """HR, NDCG and MRR of each user, float [n]: the mean over the lists."""
@@ -45,12 +51,13 @@ def ranking_results(
     about: dict[str, Any],
     cutoffs: Sequence[int],
     seed: int,
+    again: bool = False,
 ) -> list[Result]:
     """Every number of a system on one prompt, beside those of popularity on the same users.
 
     `counts` are the purchases of each item in training, `about` is what the results have in common. The lists
     themselves are looked at (coverage and so on) for next items, and shuffled targets are scored in the first list. All
-    at the largest k, but for accuracy.
+    at the largest k, but for accuracy. `again`: lists may hold what the user had before.
     """
     k, ours, theirs = max(cutoffs), found.accuracy(cutoffs), baseline.accuracy(cutoffs)
     results = [
@@ -74,7 +81,7 @@ def ranking_results(
         for metric in (f"HR@{k}", f"NDCG@{k}"):
             own_part, other_part = (estimate(system[metric][inside], seed=seed) for system in (ours, theirs))
             results.append(Result.of(own_part, other_part, **about, metric=metric, baseline=POPULARITY, group=group))
-    return results + _control(found, held, len(counts), about, k, seed)
+    return results + _control(found, held, len(counts), about, k, seed, again)
 
 
 def wasted_results(found: Ranked, about: dict[str, Any], k: int, seed: int) -> list[Result]:
@@ -94,9 +101,11 @@ def _recommended(ranked: np.ndarray, counts: np.ndarray, k: int, seed: int) -> d
     }
 
 
-def _control(found: Ranked, held: HeldOut, n_items: int, about: dict[str, Any], k: int, seed: int) -> list[Result]:
+def _control(
+    found: Ranked, held: HeldOut, n_items: int, about: dict[str, Any], k: int, seed: int, again: bool
+) -> list[Result]:
     """The same lists against targets drawn at random: above chance, lists or metrics would know what they must not."""
-    shuffled = control(found.lists[0], held, n_items if about["task"] == "next item" else None, k, seed)
+    shuffled = control(found.lists[0], held, n_items if about["task"] == "next item" else None, k, seed, again)
     about = about | {"model": f"{about['model']}, shuffled targets", "kind": "control", "baseline": CHANCE}
     nan = float("nan")
     return [

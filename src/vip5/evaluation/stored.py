@@ -3,18 +3,21 @@
 ranks.parquet       prompt, user (raw id), list (0 for next item, else the number of the candidate list),
                     rank (0-based, null beyond the list), depth (how many places were looked at)
 sentences.parquet   prompt, user, item (raw ids), written, truth; not there where nothing was explained
+evaluation.json     whether next items may be had again, and what a reader of the numbers must know
 """
 
+import json
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import polars as pl
 
 from vip5.errors import UserError
 from vip5.evaluation.ranking import ABSENT
-from vip5.files import written_aside
+from vip5.files import write_json, written_aside
 
-RANKS_FILE, SENTENCES_FILE = "ranks.parquet", "sentences.parquet"
+RANKS_FILE, SENTENCES_FILE, ABOUT_FILE = "ranks.parquet", "sentences.parquet", "evaluation.json"
 RANKS = pl.Schema({"prompt": pl.String, "user": pl.String, "list": pl.Int32, "rank": pl.Int32, "depth": pl.Int32})
 SENTENCES = pl.Schema(dict.fromkeys(("prompt", "user", "item", "written", "truth"), pl.String))
 
@@ -73,6 +76,22 @@ def load_sentences(run: Path) -> pl.DataFrame:
     return _refuse(run, SENTENCES_FILE, "a value is missing") if rows.null_count().sum_horizontal().item() else rows
 
 
+def save_about(run: Path, about: dict[str, Any]) -> None:
+    """Write evaluation.json, whole or not at all."""
+    write_json(run / ABOUT_FILE, about)
+
+
+def load_about(run: Path) -> dict[str, Any]:
+    """Read what `save_about` wrote; UserError where the run was not evaluated, or the file is damaged."""
+    if not (run / ABOUT_FILE).is_file():
+        raise UserError(f"no {run / ABOUT_FILE}: evaluate the run first (vip5 evaluate {run})")
+    try:
+        about = json.loads((run / ABOUT_FILE).read_text("utf-8"))
+        return {"again": bool(about["again"]), "notes": [str(note) for note in about["notes"]]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _refuse(run, ABOUT_FILE, str(error).splitlines()[0])
+
+
 def _save(path: Path, rows: pl.DataFrame) -> None:
     with written_aside(path) as aside:
         rows.write_parquet(aside)
@@ -85,5 +104,5 @@ def _load(run: Path, name: str, schema: pl.Schema) -> pl.DataFrame:
         return _refuse(run, name, str(error).splitlines()[0])
 
 
-def _refuse(run: Path, name: str, reason: str) -> pl.DataFrame:
+def _refuse(run: Path, name: str, reason: str) -> NoReturn:
     raise UserError(f"{run / name} is damaged or of another version ({reason}): evaluate again (vip5 evaluate {run})")

@@ -185,13 +185,18 @@ def _plus_minus(section: Section, metric: str, cell: Estimate | None) -> str:
     return section.number(cell.value, metric) + (f" ±{section.number(half, metric)}" if half == half else "")
 
 
-def caption(results: Sequence[Result], audit: Mapping[str, Any] | None = None) -> str:
-    """A few lines under a table: where the numbers come from, what ± is, and what the audit found."""
+def caption(results: Sequence[Result], audit: Mapping[str, Any] | None = None, notes: Sequence[str] = ()) -> str:
+    """A few lines under a table: where the numbers come from, what ± is, what to know of the data, and the audit's."""
     contexts = dict.fromkeys(context_of(r) for r in results)
     names = [f"{name} {data[:12]}, {split}, protocol {BADGES[protocol]}" for name, data, protocol, split in contexts]
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(r.seed for r in results))
-    lines = [f"{'; '.join(names)}; seed {seeds}. ± is half the width of the {INTERVAL}.", *audit_lines(audit)]
-    return "\n".join(lines)
+    lines = [f"{'; '.join(names)}; seed {seeds}. ± is half the width of the {INTERVAL}.", *noted(notes)]
+    return "\n".join([*lines, *audit_lines(audit)])
+
+
+def noted(notes: Sequence[str]) -> list[str]:
+    """One line of what a reader must know of the data; none where there is nothing."""
+    return [f"Data: {'; '.join(notes)}."] if notes else []
 
 
 def audit_lines(audit: Mapping[str, Any] | None) -> list[str]:
@@ -215,6 +220,7 @@ def markdown(results: Results, sides: Sequence[str] = SIDES) -> str:
         lines = [head, ["---", "---", *("---:" for _ in s.metrics)]]
         lines += [[_cell(r.prompt), _cell(r.system), *(_bounds(s, r, m) for m in s.metrics)] for r in s.rows]
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    parts += noted(results.notes)
     if results.audit is not None:
         parts.append("\n".join(audit_lines(results.audit)))
     m = results.machine

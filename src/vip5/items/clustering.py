@@ -1,6 +1,6 @@
-"""Truncated singular vectors of sparse matrices, and k-means: what code schemes build clusters with.
+"""k-means: what code schemes build clusters with.
 
-Both are sums over blocks of rows, so a million items need no more memory than their own vectors.
+It is made of sums over blocks of rows, so a million items need no more memory than their own vectors.
 """
 
 import numpy as np
@@ -9,24 +9,6 @@ from scipy.sparse import csr_array
 
 _ROWS = 16_384  # compared with all centres at once
 _SAMPLE = 256  # rows a centre is fitted on, at most, as usual for product quantisers (Douze et al. 2024)
-
-
-def singular_vectors(
-    matrix: csr_array, rank: int, rng: np.random.Generator, iterations: int = 4
-) -> tuple[np.ndarray, np.ndarray]:
-    """The `rank` largest singular values of a sparse [n, m] and their right singular vectors, float64 [m, rank].
-
-    Randomised subspace iteration with 10 directions to spare (Halko, Martinsson and Tropp 2011, algorithm 4.4). Where
-    the matrix has fewer dimensions than `rank`, the rest is 0.
-    """
-    width = min(rank + 10, *matrix.shape)
-    basis = rng.standard_normal((matrix.shape[1], width))
-    for _ in range(iterations):
-        basis, _ = np.linalg.qr(matrix.T @ (matrix @ basis))
-    _, values, rotation = np.linalg.svd(matrix @ basis, full_matrices=False)
-    vectors = (basis @ rotation.T)[:, :rank]
-    missing = rank - vectors.shape[1]
-    return np.pad(values[:rank], (0, max(missing, 0))), np.pad(vectors, ((0, 0), (0, max(missing, 0))))
 
 
 def kmeans(x: np.ndarray, k: int, rng: np.random.Generator, iterations: int = 25) -> np.ndarray:
@@ -67,12 +49,6 @@ def nearest(x: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         owners.append(owner.numpy())
         distances.append((least + rows.square().sum(1)).clamp_(min=0).numpy())
     return np.concatenate(owners), np.concatenate(distances)
-
-
-def unit_rows(x: np.ndarray) -> np.ndarray:
-    """Rows at length 1; rows of zeros stay."""
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(length > 1e-12, length, 1)
 
 
 def _spread_out(x: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:

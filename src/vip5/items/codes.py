@@ -12,10 +12,9 @@ import polars as pl
 from vip5.data import Dataset, Ragged
 from vip5.errors import UserError
 from vip5.files import written_aside
-from vip5.items.schemes import CodeSettings, code_items
+from vip5.items.schemes import NO_STORES, CodeSettings, Stores, code_items
 from vip5.items.semantic import CODEBOOK, SemanticCoder
 from vip5.items.vocabulary import Spans, Vocabulary
-from vip5.modalities import ModalityStore
 
 CODES = "codes.parquet"
 _NEW_TOKEN = re.compile(r"<[a-z]+_\d+>")
@@ -154,13 +153,13 @@ def fit_codes(
     settings: CodeSettings | str,
     dataset: Dataset,
     vocabulary: Vocabulary,
-    store: ModalityStore | None = None,
+    stores: Stores = NO_STORES,
     seed: int = 0,
 ) -> ItemCodes:
     """Write every item of the data set in the tokens of a scheme; its name alone stands for its default settings."""
     if isinstance(settings, str):
         settings = CodeSettings(scheme=settings)
-    coding = code_items(settings, dataset, store, seed)
+    coding = code_items(settings, dataset, stores, seed)
     return ItemCodes(
         settings.scheme, coding.words, vocabulary, coding.new_tokens, coding.collisions, seed, coding.coder
     )

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import csr_array
 
 from vip5.data import Dataset
-from vip5.items.clustering import kmeans, nearest, singular_vectors, unit_rows
+from vip5.items.clustering import kmeans, nearest
+from vip5.modalities.linear import singular_vectors, unit_rows
 
 
 class CollaborativeSettings(BaseModel):

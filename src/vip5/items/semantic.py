@@ -5,20 +5,20 @@ Residual k-means over item vectors: each level's codebook codes what the levels 
 vectors too. Items that end up with the same tokens get one more, which tells them apart.
 """
 
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from vip5.data import Dataset
 from vip5.errors import UserError
+from vip5.files import write_bytes
 from vip5.items.clustering import kmeans, nearest
-from vip5.items.vectors import ItemVectors, Source, described
+from vip5.items.vectors import PURCHASES, TEXT, ItemVectors, Vectors, described
 from vip5.modalities import ModalityStore
 
 CODEBOOK = "codebook.safetensors"
@@ -31,7 +31,7 @@ class SemanticSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sources: tuple[Source, ...] | None = Field(None, min_length=1)  # none: purchases, and text where there is any
+    sources: tuple[str, ...] | None = Field(None, min_length=1)  # text, purchases, modalities; none: the first two
     levels: int = Field(3, ge=1, le=len(LEVELS))
     size: int = Field(256, ge=2)  # tokens a level
     dimensions: int = Field(96, ge=2)  # of each source
@@ -45,12 +45,12 @@ class SemanticCoder:
 
     @classmethod
     def fit(
-        cls, dataset: Dataset, settings: SemanticSettings, store: ModalityStore | None, seed: int
+        cls, dataset: Dataset, settings: SemanticSettings, stores: Mapping[str, ModalityStore], seed: int
     ) -> tuple["SemanticCoder", np.ndarray]:
         """Codebooks fitted on the data set's items, and the items' levels, int64 [n_items, levels]."""
         rng = np.random.default_rng([seed, 7])
-        sources = settings.sources or (("text", "purchases") if described(dataset.items) else ("purchases",))
-        vectors, whole = ItemVectors.fit(dataset, sources, store, settings.dimensions, seed)
+        sources = settings.sources or ((TEXT, PURCHASES) if described(dataset.items) else (PURCHASES,))
+        vectors, whole = ItemVectors.fit(dataset, sources, stores, settings.dimensions, seed)
         coder, left = cls(vectors, []), whole
         for _ in range(settings.levels):
             coder.codebooks.append(kmeans(left, settings.size, rng))
@@ -65,35 +65,47 @@ class SemanticCoder:
             left = left - book[chosen[-1]]
         return np.stack(chosen, axis=1)
 
-    def code(self, items: pl.DataFrame, photos: tuple[np.ndarray, np.ndarray] | None = None) -> list[str]:
-        """The codes of items that it was not fitted on, by what is written of them and what their photos show.
+    def code(self, items: pl.DataFrame, vectors: Vectors | None = None) -> list[str]:
+        """The codes of items that it was not fitted on, by what is written of them and their vectors.
 
-        `items` has some of title, brand, categories and description, `photos` are features [n, d_v] and a mask [n]. No
-        token tells equal ones apart: that is for who puts them into a catalogue.
+        `items` has some of title, brand, categories and description. No token tells equal ones apart: that is for who
+        puts them into a catalogue.
         """
-        return level_words(self.levels(self.vectors.of(items, photos)))
+        return level_words(self.levels(self.vectors.of(items, vectors)))
 
     def save(self, folder: Path) -> None:
         """Write `codebook.safetensors`."""
-        vectors = {f.name: getattr(self.vectors, f.name) for f in fields(self.vectors)}
-        tensors = {name: value for name, value in vectors.items() if isinstance(value, np.ndarray)}
-        tensors |= {f"codebook_{n}": book for n, book in enumerate(self.codebooks)}
-        tensors["purchase_width"] = np.array([self.vectors.purchase_width])
-        tensors = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-        save_file(tensors, str(folder / CODEBOOK))
+        own = self.vectors
+        tensors = {"words.weights": own.word_weights, "words.directions": own.word_directions}
+        tensors |= {f"mean.{name}": mean for name, mean in own.means.items()}
+        tensors |= {f"directions.{name}": directions for name, directions in own.directions.items()}
+        tensors |= {f"codebook.{n}": book for n, book in enumerate(self.codebooks)}
+        tensors["purchase_width"] = np.array([own.purchase_width])
+        there = {name: np.ascontiguousarray(value) for name, value in tensors.items() if value is not None}
+        write_bytes(folder / CODEBOOK, save(there))
 
     @classmethod
     def load(cls, folder: Path) -> "SemanticCoder":
         """Read what `save` wrote; UserError where it is not there or damaged."""
         try:
             tensors = load_file(str(folder / CODEBOOK))
-            width = int(tensors.pop("purchase_width")[0])
-            books = [tensors.pop(f"codebook_{n}") for n in range(sum(name.startswith("codebook_") for name in tensors))]
-            return cls(ItemVectors(**tensors, purchase_width=width), books)
+            vectors = ItemVectors(
+                tensors.get("words.weights"),
+                tensors.get("words.directions"),
+                _named("mean.", tensors),
+                _named("directions.", tensors),
+                int(tensors["purchase_width"][0]),
+            )
+            books = _named("codebook.", tensors)
+            return cls(vectors, [books[str(n)] for n in range(len(books))])
         except (OSError, KeyError, TypeError, SafetensorError) as error:
             raise UserError(
                 f"cannot read {folder / CODEBOOK} ({error}): only codes that hold 'semantic' have one; train again"
             ) from None
+
+
+def _named(start: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def level_words(levels: np.ndarray) -> list[str]:

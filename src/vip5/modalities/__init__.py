@@ -1,5 +1,5 @@
-"""From photos to one vector an item: encoders, the job that runs them, and the matrix they fill."""
+"""Any number of named stores of one vector an item: what makes them, and how they are opened."""
 
-from vip5.modalities.store import ModalityStore, open_modality
+from vip5.modalities.store import KINDS, Kind, ModalityStore, copy_store, open_modality, open_store, store_names
 
-__all__ = ["ModalityStore", "open_modality"]
+__all__ = ["KINDS", "Kind", "ModalityStore", "copy_store", "open_modality", "open_store", "store_names"]

@@ -1,4 +1,4 @@
-"""Image encoders by name: `basic`, a short name of a CLIP branch, a hub name, or a local folder."""
+"""Encoders by name, of photos and of texts: built in, on the hub, or in a local folder."""
 
 from typing import Protocol
 
@@ -18,7 +18,7 @@ SHORT_NAMES = {
 }
 
 
-class Encoder(Protocol):
+class PhotoEncoder(Protocol):
     """Photos in, one vector each out; frozen. `prepare` is called from several threads, `encode` from one."""
 
     name: str
@@ -32,8 +32,20 @@ class Encoder(Protocol):
         """Prepared photos [B, …] to features float32 [B, dim]."""
 
 
-def load_encoder(name: str, device: str | None = None) -> Encoder:
-    """The encoder called `name`; `device` is where a pretrained network runs, the best one at hand when None.
+class TextEncoder(Protocol):
+    """Texts in, one vector each out; frozen."""
+
+    name: str
+    dim: int
+    fingerprint: str  # hash of all that decides the numbers: weights, tokenizer, pooling, library versions
+    length: int  # tokens that it reads of a text
+
+    def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
+        """Texts to vectors float32 [B, dim], and how many of them are longer than it reads."""
+
+
+def load_encoder(name: str, device: str | None = None) -> PhotoEncoder:
+    """The encoder of photos called `name`; `device` is where a pretrained network runs, the best one at hand when None.
 
     Raises: UserError where the name is neither a folder nor to be had from the hub, or holds no image encoder.
     """
@@ -42,3 +54,13 @@ def load_encoder(name: str, device: str | None = None) -> Encoder:
     from vip5.modalities.pretrained import PretrainedEncoder  # transformers takes seconds to import; `basic` needs none
 
     return PretrainedEncoder(name, SHORT_NAMES.get(name, name), device)
+
+
+def load_text_encoder(name: str, device: str | None = None) -> TextEncoder:
+    """The text encoder in a local folder or on the hub; `device` as in `load_encoder`.
+
+    Raises: UserError where the name is neither a folder nor to be had from the hub, or holds no text encoder.
+    """
+    from vip5.modalities.sentences import SentenceEncoder
+
+    return SentenceEncoder(name, device)

@@ -1,83 +1,121 @@
-"""The features of a dataset's photos: one memory-mapped matrix an encoder, under modalities/ of the dataset folder."""
+"""Stores of one vector an item: a folder with a memory-mapped matrix, a mask and a record of how they were made."""
 
 import json
-import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from vip5.data import Dataset
 from vip5.errors import UserError
+from vip5.files import write_json, written_aside
 
+Kind = Literal["photo", "text", "copurchase", "vectors"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 MATRIX, MASK, ABOUT = "matrix.npy", "mask.npy", "store.json"
+_BLOCK = 2**16  # rows copied at once
 
 
 @dataclass(frozen=True)
 class ModalityStore:
-    """One vector an item, as the encoder gave it: float32, not normalised."""
+    """One vector an item, as the encoder gave it."""
 
     name: str
+    kind: Kind  # what the vectors are made of
     dim: int
-    fingerprint: str  # of the encoder: its weights, its preprocessing, its library
-    matrix: np.ndarray  # memory-mapped, read-only, float32 [n_items, dim]; zeros where there is no photo
-    mask: np.ndarray  # bool [n_items]; False: the item has no photo, or a broken one
+    fingerprint: str  # hash of all that decides the numbers: weights, preparation, what was fitted on what, versions
+    matrix: (
+        np.ndarray
+    )  # float32 [n_items, dim], memory-mapped and read-only where opened; zeros where the mask is False
+    mask: np.ndarray  # bool [n_items]; False: nothing is known of the item
 
     def gather(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Features float32 [n, dim] and mask bool [n] of the items `rows` [n]."""
+        """Vectors float32 [n, dim] and mask bool [n] of the items `rows` [n]."""
         return np.asarray(self.matrix[rows]), self.mask[rows]
 
 
-def open_modality(dataset: Dataset, name: str | None = None) -> ModalityStore | None:
-    """The features called `name`, or the only ones there are; None where there are none.
+def store_names(dataset: Dataset) -> list[str]:
+    """The names of the stores of a dataset, in order."""
+    found = (dataset.path / "modalities").glob(f"*/{ABOUT}")
+    return sorted(file.parent.name for file in found if not file.parent.name.startswith("."))
 
-    Raises: UserError for an unknown name, for several stores and no name, and for features that were made for other
-    tables than the dataset now holds, or that are damaged.
+
+def open_modality(dataset: Dataset, name: str) -> ModalityStore:
+    """The store `name` of a dataset.
+
+    Raises: UserError where there is none of that name, where it was made for other tables than the dataset now holds,
+    and where it is damaged; each with the command that makes it.
     """
-    folder = dataset.path / "modalities"
-    names = sorted(path.parent.name for path in folder.glob(f"*/{ABOUT}") if not path.parent.name.startswith("."))
-    if name is None:
-        if not names:
-            return None
-        if len(names) > 1:
-            raise UserError(
-                f"{dataset.path} has features of several encoders ({', '.join(names)}): name one, as in features=NAME"
-            )
-        name = names[0]
-    elif name not in names:
+    folder = dataset.path / "modalities" / name
+    if name not in (names := store_names(dataset)):
         there = f"there are {', '.join(names)}" if names else "there are none yet"
-        raise UserError(f"no features {name!r} in {dataset.path} ({there}): make them with `vip5 data encode`")
-    about = read_about(folder / name)
+        raise UserError(f"no vectors {name!r} in {dataset.path} ({there}): run `{_command(dataset.path, name, {})}`")
+    about = read_about(folder)
+    again = f"run `{_command(dataset.path, name, about or {})}`"
     if about is None:
-        raise UserError(
-            f"{folder / name / ABOUT} is damaged: run `vip5 data encode {dataset.path} --name {name}` again"
-        )
-    if about["dataset_hash"] != dataset.hash:
-        raise UserError(
-            f"the features {folder / name} were made for other tables than {dataset.path} now holds: "
-            "run `vip5 data encode` again"
-        )
-    try:
-        matrix = np.load(folder / name / MATRIX, mmap_mode="r", allow_pickle=False)
-        mask = np.load(folder / name / MASK, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"cannot read the features {folder / name} ({error}): run `vip5 data encode` again") from None
-    if matrix.shape != (dataset.n_items, about["dim"]) or mask.shape != (dataset.n_items,):
-        raise UserError(
-            f"the features {folder / name} are of another size than the dataset: run `vip5 data encode` again"
-        )
-    return ModalityStore(name, about["dim"], about["fingerprint"], matrix, mask)
+        raise UserError(f"{folder / ABOUT} is damaged, or of an older version: {again}")
+    if about.get("dataset_hash") != dataset.hash:
+        raise UserError(f"the vectors {folder} were made for other tables than {dataset.path} now holds: {again}")
+    return _opened(folder, about, dataset.n_items, again)
 
 
-def read_about(folder: Path) -> dict | None:
-    """store.json of a folder of features; None where it is missing or damaged."""
+def open_store(folder: Path, n_items: int) -> ModalityStore:
+    """The store in a folder of its own, for `n_items` items; it is called as its folder is.
+
+    Raises: UserError where there is no store, or one that is damaged or of another number of items.
+    """
+    about = read_about(folder)
+    if about is None:
+        raise UserError(f"no vectors in {folder} (its {ABOUT} is missing or damaged): copy the whole folder again")
+    return _opened(folder, about, n_items, "copy the whole folder again")
+
+
+def copy_store(store: ModalityStore, folder: Path) -> None:
+    """Write a store into a folder of its own, for `open_store`. The folder counts as a store once it is whole.
+
+    Raises: UserError where the disk refuses.
+    """
+    (folder / ABOUT).unlink(missing_ok=True)
+    with written_aside(folder / MATRIX) as aside:
+        copy = open_memmap(aside, mode="w+", dtype=np.float32, shape=store.matrix.shape)
+        for start in range(0, len(copy), _BLOCK):
+            copy[start : start + _BLOCK] = store.matrix[start : start + _BLOCK]
+        copy.flush()
+    with written_aside(folder / MASK) as aside, aside.open("wb") as file:
+        np.save(file, store.mask, allow_pickle=False)
+    write_json(folder / ABOUT, {"kind": store.kind, "fingerprint": store.fingerprint, "dim": store.dim})
+
+
+def read_about(folder: Path) -> dict[str, Any] | None:
+    """store.json of a store; None where it is missing or damaged."""
     try:
         about = json.loads((folder / ABOUT).read_bytes())
-        return about if {"dim", "fingerprint", "dataset_hash", "done", "broken"} <= about.keys() else None
-    except (OSError, ValueError, AttributeError):
+        return about if about["kind"] in KINDS and {"dim", "fingerprint"} <= about.keys() else None
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         return None
 
 
-def store_name(encoder: str) -> str:
-    """What the features of an encoder are called where no name is given: the last part of the encoder's name."""
-    return re.sub(r"[^\w.-]+", "-", Path(encoder).name).strip(".-") or "features"
+def _opened(folder: Path, about: dict[str, Any], n_items: int, again: str) -> ModalityStore:
+    try:
+        matrix = np.load(folder / MATRIX, mmap_mode="r", allow_pickle=False)
+        mask = np.load(folder / MASK, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        what = getattr(error, "strerror", None) or "damaged"  # NumPy's own text is about pickles
+        raise UserError(f"cannot read the vectors {folder} ({what}): {again}") from None
+    if matrix.shape != (n_items, about["dim"]) or mask.shape != (n_items,):
+        raise UserError(f"the vectors {folder} are not {n_items} x {about['dim']}, one row an item: {again}")
+    if matrix.dtype != np.float32 or mask.dtype != bool:
+        raise UserError(f"the vectors {folder} are of another type than float32: {again}")
+    return ModalityStore(folder.name, about["kind"], about["dim"], about["fingerprint"], matrix, mask)
+
+
+def _command(dataset: Path, name: str, about: dict[str, Any]) -> str:
+    """The command that makes a store, with the options it was made with where they are known."""
+    kind = about.get("kind") or (name if name in KINDS else "|".join(KINDS))
+    options = about.get("options") or ({"file": "FILE"} if kind == "vectors" else {})
+    named = {} if name == kind else {"name": name}
+    words = [f"--{option} {shlex.quote(str(value))}" for option, value in {**named, **options}.items()]
+    return " ".join([f"vip5 data encode {shlex.quote(str(dataset))} --modality {kind}", *words])

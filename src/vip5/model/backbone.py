@@ -1,4 +1,4 @@
-"""T5's encoder and decoder (Raffel et al. 2020), for v1.0 and v1.1 weights, with room for adapters.
+"""T5's encoder and decoder (Raffel et al. 2020), for v1.0 and v1.1 weights, with room for what a way of tuning adds.
 
 Pre-norm blocks without biases; RMS layer norms; attention scores are not scaled; one relative position bias for each
 stack, shared by its layers. Whole prompts and targets go through the layers as N real tokens one after the other, and
@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vip5.model.adapters import Adapter
 from vip5.model.config import ModelConfig
 from vip5.model.ops import MASKED, AttentionMask, Packing, RMSNorm, attend, attend_one, dropout
 
@@ -151,12 +150,13 @@ class FeedForward(nn.Module):
 class Sublayer(nn.Module):
     """x + dropout(adapter(body(norm(x)))): the adapter stands before the residual sum."""
 
-    def __init__(self, config: ModelConfig, body: nn.Module, adapted: bool) -> None:
+    def __init__(self, config: ModelConfig, body: nn.Module) -> None:
         super().__init__()
         self.dropout = config.dropout
         self.norm = RMSNorm(config.d_model, eps=config.eps)
         self.body = body
-        self.adapter = Adapter(config.d_model, config.adapter.reduction) if adapted else None
+        # Put there by a way of tuning. (A default in the class would hide the module that is set later.)
+        self.adapter: nn.Module | None = None
 
     def forward(self, x: Tensor, *args: object) -> Tensor:
         h = self.body(self.norm(x), *args)
@@ -170,12 +170,9 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig, cross: bool) -> None:
         super().__init__()
-        adapted = config.adapter.mode != "full"
-        self.self_attention = Sublayer(config, SelfAttention(config), adapted)
-        self.cross_attention = (
-            Sublayer(config, CrossAttention(config), config.adapter.mode == "self+cross") if cross else None
-        )
-        self.feed_forward = Sublayer(config, FeedForward(config), adapted)
+        self.self_attention = Sublayer(config, SelfAttention(config))
+        self.cross_attention = Sublayer(config, CrossAttention(config)) if cross else None
+        self.feed_forward = Sublayer(config, FeedForward(config))
 
     def keys_values(self, states_ND: Tensor, packing: Packing) -> KeysValues:
         """What cross-attention reads of the encoder's output, and the decoding of many steps reads again and again."""

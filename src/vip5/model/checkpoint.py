@@ -15,12 +15,11 @@ from torch import Tensor
 
 from vip5.errors import UserError, first_fault
 from vip5.model.config import ModelConfig
+from vip5.model.peft import is_of_vip5
 from vip5.model.t5 import load_t5
 from vip5.model.vip5 import VIP5
 
-CONFIG, WEIGHTS, ADAPTERS = "config.json", "model.safetensors", "adapters.safetensors"
-# What VIP5 adds to a T5, as the first part of the weights' names; a backbone may lack it.
-ADDED = {"new_tokens", "new_head", "user_tokens", "whole_words", "categories", "visual"}
+CONFIG, WEIGHTS, TRAINED = "config.json", "model.safetensors", "trained.safetensors"
 
 
 def save_model(model: VIP5, folder: str | Path) -> None:
@@ -74,37 +73,37 @@ def start_from(model: VIP5, state: Mapping[str, Tensor], source: str | Path) -> 
     What VIP5 adds and the backbone lacks keeps its random start; new tokens are drawn as the backbone's tokens lie.
     """
     own = model.state_dict()
-    added = {name for name in own if name.partition(".")[0] in ADDED or ".adapter." in name}
+    added = {name for name in own if is_of_vip5(name) or model.config.peft.is_added(name)}
     _check(model, state, set(own) - added, source)
     model.load_state_dict(state, strict=False)
     model.init_new_tokens({name for name in own if name not in state})
 
 
-def save_adapters(model: VIP5, folder: str | Path) -> None:
-    """Write what training changes (adapters, mapping network, norms, tables), with the mark of the frozen rest."""
-    if model.config.adapter.mode == "full":
-        raise UserError("a model of adapter mode full has no frozen part to leave out: save the whole model")
+def save_trained(model: VIP5, folder: str | Path) -> None:
+    """Write the trained weights alone, with the mark of the frozen rest. Raises UserError where nothing is frozen."""
+    if all(weight.requires_grad for weight in model.parameters()):
+        raise UserError("all of this model is trained, so there is no frozen part to leave out: save the whole model")
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    _save(trained, model.config, Path(folder), ADAPTERS, {"backbone": _frozen_mark(model)})
+    _save(trained, model.config, Path(folder), TRAINED, {"backbone": _frozen_mark(model)})
 
 
-def load_adapters(model: VIP5, folder: str | Path) -> None:
-    """Put what `save_adapters` wrote into a model with the same frozen backbone.
+def load_trained(model: VIP5, folder: str | Path) -> None:
+    """Put what `save_trained` wrote into a model with the same frozen backbone.
 
-    Raises UserError for missing files, a model of other shapes or modes, or another backbone.
+    Raises UserError for missing files, a model of other shapes or tuning, or another backbone.
     """
-    path = Path(folder) / ADAPTERS
+    path = Path(folder) / TRAINED
     state = _read(path)
     _check(model, state, {name for name, weight in model.named_parameters() if weight.requires_grad}, path)
     with safe_open(path, "pt") as file:
         mark = (file.metadata() or {}).get("backbone")
     if mark != _frozen_mark(model):
-        raise UserError(f"these adapters were trained on another backbone (where: {path}): load that one first")
+        raise UserError(f"these weights were trained on another backbone (where: {path}): load that one first")
     model.load_state_dict(state, strict=False)
 
 
 def _frozen_mark(model: VIP5) -> str:
-    """Hash of the weights that are not trained: adapters fit no others."""
+    """Hash of the weights that are not trained: the trained ones fit no others."""
     digest = hashlib.blake2b(digest_size=16)
     for name, weight in sorted(model.named_parameters()):
         if not weight.requires_grad:
@@ -141,7 +140,7 @@ def _read(path: Path, device: str = "cpu") -> dict[str, Tensor]:
 def _check(model: VIP5, state: Mapping[str, Tensor], needed: set[str], source: str | Path) -> None:
     """Every needed weight is there, none is unknown, all shapes fit."""
     own = model.state_dict()
-    remedy = "the model's config (size, vocabulary, adapter mode, image tokens) must be that of the weights"
+    remedy = "the model's config (size, vocabulary, modalities, peft) must be that of the weights"
     for what, names in (("misses", needed - set(state)), ("has unknown", set(state) - set(own))):
         if names:
             some = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,8 +1,13 @@
-"""Size and shape of a VIP5: the backbone, what the id scheme adds, the photos, the adapters."""
+"""Size and shape of a VIP5: the backbone, what the id scheme adds, the modalities, the way of tuning."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from vip5.model.peft import Full, Tuning
+
+MODALITY_NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"  # a name of a module too, where a dot would separate
+MOST_TOKENS = 5  # of an item in one modality; the paper tries 1, 2, 3, 5
 
 # Backbones to start from scratch with. `small` and `base` are T5's own sizes (Raffel et al. 2020).
 SIZES: dict[str, dict[str, Any]] = {
@@ -25,13 +30,14 @@ def backbone_size(name: str) -> dict[str, Any]:
     }
 
 
-class AdapterConfig(BaseModel):
-    """Which parameters are trained (VIP5, section 3.2): adapters and little more, or all without adapters (`full`)."""
+class ModalityConfig(BaseModel):
+    """One modality of an item: a vector that becomes k tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mode: Literal["self", "self+cross", "full"] = "self+cross"
-    reduction: int = Field(default=8, ge=1)  # r: the adapter's inner width is d_model / r
+    name: str = Field(pattern=MODALITY_NAME)
+    dim: int = Field(gt=0)  # d_v, of its vectors
+    tokens: int = Field(ge=1, le=MOST_TOKENS)  # k
 
 
 class ModelConfig(BaseModel):
@@ -57,15 +63,17 @@ class ModelConfig(BaseModel):
     eps: float = Field(default=1e-6, gt=0)
     whole_words: int = Field(default=1024, gt=0)
     categories: int = Field(default=16, gt=1)
-    image_tokens: int = Field(default=2, ge=0)  # k; 0 is a model of text alone (P5)
-    feature_dim: int = Field(default=512, gt=0)  # d_v, of the visual encoder
-    adapter: AdapterConfig = AdapterConfig()
+    modalities: tuple[ModalityConfig, ...] = ()  # none: a model of text alone (P5)
+    peft: Tuning = Full()
     train_word_category: bool = True
 
     @model_validator(mode="after")
     def _possible(self) -> "ModelConfig":
-        if self.adapter.mode != "full" and self.d_model % self.adapter.reduction:
-            raise ValueError(f"adapter.reduction {self.adapter.reduction} does not divide d_model {self.d_model}")
+        if fault := self.peft.fault(self.d_model):
+            raise ValueError(fault)
+        names = [modality.name for modality in self.modalities]
+        if len(set(names)) < len(names) or len(names) >= self.categories:
+            raise ValueError(f"modalities {', '.join(names)}: give each name once, {self.categories - 1} at most")
         if self.max_distance <= self.buckets // 2:
             raise ValueError(f"max_distance {self.max_distance} must be above half of buckets {self.buckets}")
         return self

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import nn
-
+from vip5.model.peft import TuningMethod, is_norm
 from vip5.model.vip5 import VIP5
 
 PARTS = (
@@ -11,8 +10,8 @@ PARTS = (
     "encoder",
     "decoder",
     "layer norms",
-    "adapters",
-    "mapping network",
+    "added by tuning",
+    "mapping networks",
     "whole-word and category",
     "head",
 )
@@ -22,6 +21,7 @@ TABLES = {
     "user_tokens": "token embeddings",
     "whole_words": "whole-word and category",
     "categories": "whole-word and category",
+    "modalities": "mapping networks",
     "text_head": "head",
     "new_head": "head",
 }
@@ -43,25 +43,22 @@ class Part:
 def count_parameters(model: VIP5) -> list[Part]:
     """All parts, in the order of `PARTS`, empty ones too (a tied head has no parameters of its own).
 
-    The mapping network's own norm and its "no photo" vector count with it; `layer norms` are those of the backbone.
+    A mapping network's own norm and its "missing" vector count with it; `layer norms` are those of the backbone.
     """
     parts = {name: Part(name) for name in PARTS}
-    for module_name, module in model.named_modules():
-        for weight in module.parameters(recurse=False):
-            part = parts[_part_of(module_name, module)]
-            if weight.requires_grad:
-                part.trained += weight.numel()
-            else:
-                part.frozen += weight.numel()
+    for name, weight in model.named_parameters():
+        part = parts[_part_of(name, model.config.peft)]
+        if weight.requires_grad:
+            part.trained += weight.numel()
+        else:
+            part.frozen += weight.numel()
     return list(parts.values())
 
 
-def _part_of(name: str, module: nn.Module) -> str:
-    first, _, rest = name.partition(".")
-    if first == "visual":
-        return "mapping network"
+def _part_of(name: str, peft: TuningMethod) -> str:
+    first = name.partition(".")[0]
     if first in TABLES:
         return TABLES[first]
-    if isinstance(module, nn.RMSNorm):
-        return "layer norms"
-    return "adapters" if "adapter" in rest.split(".") else first
+    if peft.is_added(name):
+        return "added by tuning"
+    return "layer norms" if is_norm(name) else first

@@ -1,14 +1,14 @@
 """Matrix products in 8-bit integers, for answering on a CPU.
 
 Weights are scaled by output, inputs by token as they come (LLM.int8(), Dettmers et al. 2022, section 3.1: vector-wise
-quantisation); sums are exact. Adapters, embeddings, the head and attention's own products stay as they are.
+quantisation); sums are exact. Embeddings, the head, attention's own products and what a way of tuning adds stay as they
+are.
 """
 
 import torch
 from torch import Tensor, nn
 
 from vip5.errors import UserError
-from vip5.model.adapters import Adapter
 from vip5.model.vip5 import VIP5
 
 LARGEST = 127
@@ -46,11 +46,9 @@ def to_int8(model: VIP5) -> VIP5:
     """
     if model.text_tokens.weight.device.type != "cpu":
         raise UserError("8-bit integers are for CPUs: leave --int8 out, or take --device cpu")
-    for stack in (model.encoder, model.decoder):
-        for module in list(stack.modules()):
-            if isinstance(module, Adapter):
-                continue
-            for name, part in list(module.named_children()):
-                if isinstance(part, nn.Linear):
-                    setattr(module, name, Int8Linear(part))
+    for name, linear in list(model.named_modules()):
+        inside = name.startswith(("encoder.", "decoder.")) and not model.config.peft.is_added(f"{name}.weight")
+        if inside and isinstance(linear, nn.Linear):
+            holder, _, own = name.rpartition(".")
+            setattr(model.get_submodule(holder), own, Int8Linear(linear))
     return model.requires_grad_(False)

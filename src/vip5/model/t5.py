@@ -74,11 +74,11 @@ def local_folder(source: str | Path) -> Path:
 def to_t5_state(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """The backbone's weights under the names of `transformers`' T5, added tokens joined to the vocabulary.
 
-    What T5 has no place for (photos, whole-word and category embeddings) stays behind. Raises UserError for a
-    model with adapters, which have no place either.
+    What T5 has no place for (mapping networks, whole-word and category embeddings) stays behind. Raises UserError for
+    weights that a way of tuning added, which have no place either.
     """
-    if config.adapter.mode != "full":
-        raise UserError(f"a model with adapters (mode {config.adapter.mode}) is no T5: export one of mode full")
+    if any(config.peft.is_added(name) for name in state):
+        raise UserError(f"a model tuned by {config.peft.method} is no T5: export one of peft.method=full")
     theirs: dict[str, Tensor] = {}
     for ours, parts in _names(config):
         theirs |= zip(parts, state[ours].chunk(len(parts)), strict=True)

@@ -1,4 +1,4 @@
-"""VIP5: text, item ids and photos in, text and item ids out (VIP5, section 3)."""
+"""VIP5: text, item ids and items' content in, text and item ids out (VIP5, section 3)."""
 
 from collections.abc import Collection
 
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from vip5.model.backbone import Decoder, DecoderState, Encoded, Encoder
 from vip5.model.config import ModelConfig
-from vip5.model.input import PAD, VISUAL, ModelInput
+from vip5.model.input import PAD, ModelInput
+from vip5.model.mapping import MappingNetwork
 from vip5.model.ops import Packing, cross_entropy
-from vip5.model.visual import MappingNetwork
 
 # Whole-word and category embeddings start small beside the tokens, so that a pretrained backbone is not upset.
 WORD_STD = 0.1
@@ -37,25 +37,17 @@ class VIP5(nn.Module):
         self.user_tokens = _table(config.user_tokens, d) if config.user_tokens else None
         self.whole_words = _table(config.whole_words, d, WORD_STD)
         self.categories = _table(config.categories, d, WORD_STD)
-        self.visual = (
-            MappingNetwork(config.feature_dim, config.image_tokens, d, config.eps) if config.image_tokens else None
+        self.modalities = nn.ModuleDict(
+            {m.name: MappingNetwork(m.dim, m.tokens, d, config.eps) for m in config.modalities}
         )
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.text_head = None if config.tied_head else _table(config.text_vocab, d)
         self.new_head = None if config.tied_head or not config.new_tokens else _table(config.new_tokens, d)
-        self._mark_trained()
-
-    def _mark_trained(self) -> None:
-        """Freeze what the adapter mode does not train (VIP5, section 3.2)."""
-        if self.config.adapter.mode != "full":
-            self.requires_grad_(False)
-            for name, module in self.named_modules():
-                parts = name.split(".")
-                added = parts[0] in ("visual", "new_tokens", "new_head", "user_tokens", "whole_words", "categories")
-                if added or "adapter" in parts or isinstance(module, nn.RMSNorm):
-                    module.requires_grad_(True)
-        if not self.config.train_word_category:
+        config.peft.attach(self)
+        for name, weight in self.named_parameters():
+            weight.requires_grad_(config.peft.is_trained(name))
+        if not config.train_word_category:
             self.whole_words.requires_grad_(False)
             self.categories.requires_grad_(False)
 
@@ -78,14 +70,17 @@ class VIP5(nn.Module):
                 new.weight.normal_().mul_(std).add_(mean)
 
     def embed(self, batch: ModelInput) -> Tensor:
-        """What the encoder reads [B, L, D]: tokens or photos, with their whole-word and category embeddings."""
+        """What the encoder reads [B, L, D]: words or items' vectors, with whole-word and category embeddings."""
         x_BLD = self._embed_tokens(batch.input_ids)
-        if self.visual is not None and batch.image_index.numel():
-            images = self.visual(batch.features, batch.has_photo).flatten(0, 1)
-            visual = (batch.category_ids == VISUAL).flatten()
-            places = torch.nonzero_static(visual, size=batch.image_index.numel()).flatten()  # no wait for the GPU
+        for category, (name, network) in enumerate(self.modalities.items(), start=1):
+            content = batch.content.get(name)
+            if content is None or not content.index.numel():
+                continue
+            tokens_ND = network(content.vectors, content.present).flatten(0, 1)
+            here = (batch.category_ids == category).flatten()
+            places = torch.nonzero_static(here, size=content.index.numel()).flatten()  # no wait for the GPU
             flat = x_BLD.flatten(0, 1)
-            x_BLD = flat.index_copy(0, places, images[batch.image_index].to(flat.dtype)).view_as(x_BLD)
+            x_BLD = flat.index_copy(0, places, tokens_ND[content.index].to(flat.dtype)).view_as(x_BLD)
         x_BLD = x_BLD + self.whole_words(batch.whole_word_ids.clamp(max=self.config.whole_words - 1))
         return x_BLD + self.categories(batch.category_ids)
 
@@ -98,8 +93,11 @@ class VIP5(nn.Module):
         everywhere = Packing(torch.ones_like(tokens_BT, dtype=torch.bool), tokens_BT.numel())
         return everywhere.pad(self.decoder(self._embed_tokens(tokens_BT), everywhere, encoded))
 
-    def sample_losses(self, batch: ModelInput) -> Tensor:
-        """Token cross-entropy (nats) averaged within each sample, float32 [B]."""
+    def forward(self, batch: ModelInput) -> Tensor:
+        """The loss of each sample, float32 [B]: cross-entropy of its target's tokens (nats), averaged within it.
+
+        So in their mean every sample weighs the same, however long its target.
+        """
         target_BT = batch.target_ids
         if target_BT is None:
             raise ValueError("the batch has no targets")
@@ -111,10 +109,6 @@ class VIP5(nn.Module):
         loss_N = cross_entropy(self._scaled(h_ND), tables, packing.pack(target_BT))
         row_N = packing.places_N // target_BT.shape[1]
         return loss_N.new_zeros(len(batch)).index_add(0, row_N, loss_N) / real_BT.sum(dim=1)
-
-    def loss(self, batch: ModelInput) -> Tensor:
-        """Mean of `sample_losses`: every sample weighs the same, however long its target."""
-        return self.sample_losses(batch).mean()
 
     @torch.no_grad()
     def start(self, encoded: Encoded, beams: int) -> DecoderState:

@@ -1,17 +1,20 @@
 """Prompts as token programs: every literal and every value of every field is tokenised once; a batch is put together by
 copying spans. The result equals tokenising the rendered text whole (tests/prompts/test_compile.py)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
+import polars as pl
 import torch
 
 from vip5.data import Ragged
 from vip5.items import Spans
 from vip5.modalities import ModalityStore
-from vip5.model.input import EOS, PAD, TEXT, VISUAL, ModelInput
-from vip5.prompts.samples import ROW_OF, SEPARATORS, FieldTexts, Samples, slices
+from vip5.model.input import EOS, PAD, TEXT, Content, ModelInput
+from vip5.prompts.samples import REVIEW_FIELDS, ROW_OF, SEPARATORS, FieldTexts, Samples, slices
 from vip5.prompts.templates import LIST_FIELDS, Prompt, Slot, cut
 
 
@@ -21,7 +24,7 @@ class Compiled:
 
     tokens: np.ndarray  # int32 [total]
     words: np.ndarray  # int32 [total]: whole-word index from 1; 0 for </s>
-    images: np.ndarray  # int32 [total]: item * k + j at the j-th image token of an item, -1 at text
+    content: np.ndarray  # int32 [total]: item * K + j at the j-th of an item's K tokens of modalities, -1 at words
     offsets: np.ndarray  # int64 [N + 1]
 
     @property
@@ -31,32 +34,46 @@ class Compiled:
 
 _END, _SEPARATOR = Slot("end"), Slot("separator")  # slots that no template names
 _COLUMNS = ("", *dict.fromkeys(ROW_OF.values()))  # of samples: the row of a slot's table; "" where it has but one
+_OWN = 1 << 40  # numbers from here on are of a request's own spans
 
 
 class _Pool:
-    """All spans, one after the other in flat arrays; a span is known by its number."""
+    """Spans, one after the other in flat arrays; a span is known by its number. Several threads may add and read."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
+        self.first, self._size = first, 0
         self._parts: list[tuple[np.ndarray, ...]] = []
-        self.size = 0
+        self._whole: tuple[np.ndarray, ...] | None = None
+        self._lock = Lock()
 
-    def add(self, spans: Spans, images: np.ndarray | None = None) -> int:
+    def add(self, spans: Spans, content: np.ndarray | None = None) -> int:
         """Add a table of spans; gives the number of its first."""
-        first, tokens = self.size, spans.tokens.values
+        tokens = spans.tokens.values
         begins = np.diff(spans.words, prepend=-1) != 0
         begins[spans.tokens.offsets[:-1][spans.tokens.lengths > 0]] = True
-        images = np.full(len(tokens), -1, np.int32) if images is None else images
-        self._parts.append((tokens, begins.astype(np.int32), images, spans.tokens.lengths))
-        self.size += len(spans)
-        self._whole: tuple[np.ndarray, ...] | None = None
-        return first
+        content = np.full(len(tokens), -1, np.int32) if content is None else content
+        with self._lock:
+            number = self.first + self._size
+            self._parts.append((tokens, begins.astype(np.int32), content, spans.tokens.lengths))
+            self._size += len(spans)
+            self._whole = None
+        return number
 
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """tokens, 1 where a word begins, images (flat, int32), then starts and lengths (int64, one a span)."""
-        if self._whole is None:
-            *flat, lengths = (np.concatenate(part) for part in zip(*self._parts, strict=True))
-            self._whole = (*flat, np.cumsum(lengths) - lengths, lengths)
-        return self._whole
+        """tokens, 1 where a word begins, content (flat, int32), then starts and lengths (int64, one a span)."""
+        whole = self._whole
+        if whole is None:
+            with self._lock:
+                *flat, lengths = (np.concatenate(part) for part in zip(*self._parts, strict=True))
+                whole = self._whole = (*flat, np.cumsum(lengths) - lengths, lengths)
+        return whole
+
+    def picked(self, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The same arrays for these spans alone, in their order."""
+        *flat, starts, lengths = self.arrays()
+        starts, lengths = starts[numbers - self.first], lengths[numbers - self.first]
+        source = slices(starts, lengths)
+        return (*(part[source] for part in flat), np.cumsum(lengths) - lengths, lengths)
 
 
 class _Program:
@@ -69,11 +86,29 @@ class _Program:
         self.starts = np.cumsum(self.lengths) - self.lengths
         self.is_list = np.array([slot.field in LIST_FIELDS for slot in self.slots], bool)
         self.column = np.array([_COLUMNS.index(ROW_OF.get(slot.field, "")) for slot in self.slots], int)
-        self.table = np.full(len(self.slots), -1)  # the number of its table's first span; -1: it is not made yet
+        self.of_reviews = np.array([slot.field in REVIEW_FIELDS for slot in self.slots], bool)
+
+
+class _Tables:
+    """The numbers of the first spans of slots' tables, which are made when a prompt first needs them."""
+
+    def __init__(self, make: Callable[[Slot], tuple[Spans, np.ndarray | None]], first: int = 0) -> None:
+        self.pool, self._make = _Pool(first), make
+        self._first: dict[Slot, int] = {}
+        self._lock = Lock()
+
+    def first_of(self, slot: Slot) -> int:
+        number = self._first.get(slot)
+        if number is None:
+            with self._lock:  # one thread makes a table, the others wait for it
+                if slot not in self._first:
+                    self._first[slot] = self.pool.add(*self._make(slot))
+                number = self._first[slot]
+        return number
 
 
 class PromptCompiler:
-    """Turns samples into arrays of tokens.
+    """Turns samples into arrays of tokens; several threads may use one at once.
 
     Tables of spans are made when a prompt first needs them. `max_input` cuts prompts that are longer (</s> included).
     """
@@ -81,15 +116,18 @@ class PromptCompiler:
     def __init__(self, prompts: Sequence[Prompt], texts: FieldTexts, max_input: int = 1024, max_target: int = 64):
         self.prompts, self.texts = list(prompts), texts
         self.max_input, self.max_target = max_input, max_target
-        self._pool = _Pool()
-        self._tables: dict[Slot, int] = {}
         self._input = _Program([p.input for p in self.prompts])
         self._target = _Program([p.target for p in self.prompts])
-        self._table(_END)  # so there is a pool, even for no samples at all
+        self._tables = _Tables(self._make)
+        self._tables.first_of(_END)  # so there is a pool, even for no samples at all
+        self._of_reviews: _Tables | None = None  # of a request's own
 
-    def with_reviews(self, reviews) -> "PromptCompiler":
-        """The same prompts over other reviews (a polars frame): what a single request brings along."""
-        return PromptCompiler(self.prompts, self.texts.with_reviews(reviews), self.max_input, self.max_target)
+    def with_reviews(self, reviews: pl.DataFrame) -> "PromptCompiler":
+        """The same prompts over other reviews: what a request brings along. All other tables are shared."""
+        other = copy(self)
+        other.texts = self.texts.of_reviews(reviews)
+        other._of_reviews = _Tables(other._make, _OWN)
+        return other
 
     def index(self, prompt_id: str) -> int:
         """The position of a prompt among this compiler's."""
@@ -106,7 +144,7 @@ class PromptCompiler:
     def input_lengths(self, samples: Samples) -> np.ndarray:
         """int64 [N]: the inputs' lengths in tokens, </s> included, without putting them together."""
         spans, offsets = self._spans(samples, self._input)
-        *_, lengths = self._pool.arrays()
+        (*_, lengths), spans = self._arrays(spans)
         return np.minimum(np.diff(_ends(lengths[spans])[offsets]), self.max_input)
 
     def _spans(self, samples: Samples, program: _Program) -> tuple[np.ndarray, np.ndarray]:
@@ -116,13 +154,13 @@ class PromptCompiler:
         """
         n_slots, n_items = program.lengths[samples.prompt], samples.items.lengths
         slot, row = slices(program.starts[samples.prompt], n_slots), np.repeat(np.arange(len(samples)), n_slots)
-        if (missing := slot[program.table[slot] < 0]).size:
-            for number in np.unique(missing):
-                program.table[number] = self._table(program.slots[number])
+        table = self._firsts(program, slot)
         columns = np.zeros((len(_COLUMNS), len(samples)), np.int64)
         for own, name in zip(columns[1:], _COLUMNS[1:], strict=True):
             own[:] = getattr(samples, name)
-        first = program.table[slot] + columns[program.column[slot], row]
+            if name == "user":
+                own[own < 0] = self.texts.catalogue.n_users
+        first = table[slot] + columns[program.column[slot], row]
         is_list = program.is_list[slot]
         width = np.where(is_list, np.maximum(2 * n_items[row] - 1, 0), 1)  # items, and separators between them
         ends = _ends(width)
@@ -130,15 +168,34 @@ class PromptCompiler:
         spans[place[~is_list]] = first[~is_list]
         if is_list.any():
             row, place, width, first = row[is_list], place[is_list], width[is_list], first[is_list]
-            separator, lengths = self._table(_SEPARATOR) + samples.separator[row], n_items[row]
+            separator, lengths = self._tables.first_of(_SEPARATOR) + samples.separator[row], n_items[row]
             items = samples.items.values[slices(samples.items.offsets[row], lengths)]
             spans[slices(place, width)] = np.repeat(separator, width)
             spans[slices(place, lengths, step=2)] = np.repeat(first, lengths) + items
         return spans, ends[_ends(n_slots)]
 
+    def _firsts(self, program: _Program, used: np.ndarray) -> np.ndarray:
+        """The number of the first span of each slot's table; made for the used slots alone."""
+        firsts = np.full(len(program.slots), -1, np.int64)
+        for number in np.flatnonzero(np.bincount(used, minlength=len(firsts))):
+            own = self._of_reviews if program.of_reviews[number] else None
+            firsts[number] = (own or self._tables).first_of(program.slots[number])
+        return firsts
+
+    def _arrays(self, spans: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        """The pool's arrays, and the spans' numbers in them: of a request with its own reviews, of those it needs."""
+        if self._of_reviews is None:
+            return self._tables.pool.arrays(), spans
+        needed, place = np.unique(spans, return_inverse=True)
+        shared = np.searchsorted(needed, _OWN)
+        halves = ((self._tables.pool, needed[:shared]), (self._of_reviews.pool, needed[shared:]))
+        parts = [pool.picked(numbers) for pool, numbers in halves if len(numbers)]
+        *flat, _, lengths = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return (*flat, np.cumsum(lengths) - lengths, lengths), place
+
     def _gather(self, spans: np.ndarray, offsets: np.ndarray, limit: int) -> Compiled:
         """Copy spans into flat arrays, number the words, cut what is too long, with </s> at each end."""
-        tokens, begins, images, starts, lengths = self._pool.arrays()
+        (tokens, begins, content, starts, lengths), spans = self._arrays(spans)
         width = lengths.take(spans)
         source, ends = slices(starts.take(spans), width), _ends(width)[offsets]
         kept = ends[1:] - ends[:-1]
@@ -147,18 +204,12 @@ class PromptCompiler:
             source, ends = source[slices(ends[:-1], kept)], _ends(kept)
         words = begins.take(source).cumsum(dtype=np.int32)
         words -= np.repeat(words[ends[:-1]] - 1, kept)
-        compiled = Compiled(tokens.take(source), words, images.take(source), ends)
+        compiled = Compiled(tokens.take(source), words, content.take(source), ends)
         last = ends[1:] - 1
-        compiled.tokens[last], compiled.words[last], compiled.images[last] = EOS, 0, -1
+        compiled.tokens[last], compiled.words[last], compiled.content[last] = EOS, 0, -1
         return compiled
 
     # -- tables of spans -----------------------------------------------------------------------------------------------
-
-    def _table(self, slot: Slot) -> int:
-        """The number of the first span of a slot's table."""
-        if slot not in self._tables:
-            self._tables[slot] = self._pool.add(*self._make(slot))
-        return self._tables[slot]
 
     def _make(self, slot: Slot) -> tuple[Spans, np.ndarray | None]:
         vocabulary, codes = self.texts.codes.vocabulary, self.texts.codes
@@ -168,40 +219,54 @@ class PromptCompiler:
             return vocabulary.encode(SEPARATORS), None
         if slot == _END:
             return Spans(Ragged.from_lists([[EOS]]), np.zeros(1, np.int32)), None
-        if slot.field == "item_photo":
-            return self._with_images(Ragged(np.empty(0, np.int32), np.zeros(len(codes) + 1, np.int64)), None)
+        if slot.field == "item_content":
+            return self._with_content(Ragged(np.empty(0, np.int32), np.zeros(len(codes) + 1, np.int64)), None)
         if slot.field in LIST_FIELDS:
             spans = codes.spans()
-            return self._with_images(spans.tokens, spans.words)
+            return self._with_content(spans.tokens, spans.words)
         if slot.field == "item_id":
             return codes.spans(slot.prefix, slot.suffix), None
-        if self.texts.user_tokens and ROW_OF[slot.field] == "user":
-            return codes.user_spans(self.texts.dataset.n_users, slot.prefix, slot.suffix), None
+        of_people = ROW_OF[slot.field] == "user"
+        if of_people and self.texts.user_tokens:
+            return _and_nobody(codes.user_spans(self.texts.catalogue.n_users, slot.prefix, slot.suffix)), None
         column = self.texts.column(slot.field)
-        return vocabulary.encode([f"{slot.prefix}{text}{slot.suffix}" for text in column]), None
+        column = column[:-1] if of_people else column
+        spans = vocabulary.encode([f"{slot.prefix}{text}{slot.suffix}" for text in column])
+        return _and_nobody(spans) if of_people else spans, None
 
-    def _with_images(self, tokens: Ragged, words: np.ndarray | None) -> tuple[Spans, np.ndarray]:
-        """Rows of item tokens, each followed by the item's k image tokens, every one a word of its own."""
-        k, n, lengths = self.texts.image_tokens, len(tokens), tokens.lengths
+    def _with_content(self, tokens: Ragged, words: np.ndarray | None) -> tuple[Spans, np.ndarray]:
+        """Rows of item tokens, each followed by the item's K tokens of modalities, every one a word of its own."""
+        k, n, lengths = self.texts.k, len(tokens), tokens.lengths
         offsets = _ends(lengths + k)
-        image_at = slices(offsets[:-1] + lengths, np.full(n, k))
-        is_text = np.ones(int(offsets[-1]), bool)
-        is_text[image_at] = False
-        values = np.full(len(is_text), self.texts.codes.vocabulary.image_id, np.int32)
-        out_words = np.zeros(len(is_text), np.int32)
-        images = np.full(len(is_text), -1, np.int32)
-        values[is_text] = tokens.values
+        content_at = slices(offsets[:-1] + lengths, np.full(n, k))
+        is_word = np.ones(int(offsets[-1]), bool)
+        is_word[content_at] = False
+        values = np.full(len(is_word), self.texts.codes.vocabulary.image_id, np.int32)
+        out_words = np.zeros(len(is_word), np.int32)
+        content = np.full(len(is_word), -1, np.int32)
+        values[is_word] = tokens.values
         words_before = np.zeros(n, np.int64)
         if words is not None:
-            out_words[is_text] = words
+            out_words[is_word] = words
             words_before = words[tokens.offsets[1:] - 1] + 1
-        out_words[image_at] = np.repeat(words_before, k) + np.tile(np.arange(k), n)
-        images[image_at] = np.arange(n * k, dtype=np.int32)
-        return Spans(Ragged(values, offsets), out_words), images
+        out_words[content_at] = np.repeat(words_before, k) + np.tile(np.arange(k), n)
+        content[content_at] = np.arange(n * k, dtype=np.int32)
+        return Spans(Ragged(values, offsets), out_words), content
 
 
-def collate(inputs: Compiled, targets: Compiled | None, store: ModalityStore | None, image_tokens: int) -> ModelInput:
-    """Pad compiled prompts into one batch and gather the features of the items whose photos it shows."""
+def _and_nobody(spans: Spans) -> Spans:
+    """With one row more, of no token: what is said of people who are not known."""
+    offsets = spans.tokens.offsets
+    return Spans(Ragged(spans.tokens.values, np.append(offsets, offsets[-1])), spans.words)
+
+
+def collate(
+    inputs: Compiled, targets: Compiled | None, tokens: Mapping[str, int], stores: Mapping[str, ModalityStore]
+) -> ModelInput:
+    """Pad compiled prompts into one batch and gather the vectors of the items that it shows.
+
+    tokens: how many each item has in each modality, in the order in which they stand; stores: their vectors.
+    """
     lengths = inputs.lengths
     inside = np.arange(int(lengths.max())) < lengths[:, None]
     input_ids = np.full(inside.shape, PAD, np.int64)
@@ -209,21 +274,18 @@ def collate(inputs: Compiled, targets: Compiled | None, store: ModalityStore | N
     categories = np.full(inside.shape, TEXT, np.int64)
     input_ids[inside] = inputs.tokens
     whole_words[inside] = inputs.words
-    is_image = inputs.images >= 0
-    categories[inside] = np.where(is_image, VISUAL, TEXT)
-
-    shown = inputs.images[is_image]
+    shown, content = inputs.content[inputs.content >= 0], {}
     if len(shown):
-        assert store is not None, "image tokens without features"
-        item, within = np.divmod(shown, image_tokens)
-        begins = within == 0  # an item's first image token
-        items, inverse = _distinct(item[begins])
-        features, has_photo = store.gather(items)
-        image_index = (inverse * image_tokens)[begins.cumsum() - 1] + within
-    else:
-        features = np.zeros((0, store.dim if store else 0), np.float32)
-        has_photo, image_index = np.zeros(0, bool), np.zeros(0, np.int64)
-
+        item, within = np.divmod(shown, sum(tokens.values()))
+        category = np.zeros(len(inputs.content), np.int64)
+        category_of = np.repeat(np.arange(1, len(tokens) + 1), list(tokens.values()))  # of an item's j-th token
+        category[inputs.content >= 0] = category_of[within]
+        categories[inside] = category
+        begin = 0
+        for name, k in tokens.items():
+            mine = (within >= begin) & (within < begin + k)
+            content[name] = _content(item[mine], within[mine] - begin, k, stores[name])
+            begin += k
     target_ids = None
     if targets is not None:
         lengths = targets.lengths
@@ -235,13 +297,19 @@ def collate(inputs: Compiled, targets: Compiled | None, store: ModalityStore | N
         torch.from_numpy(input_ids),
         torch.from_numpy(whole_words),
         torch.from_numpy(categories),
-        torch.from_numpy(image_index),
-        torch.from_numpy(features),
-        torch.from_numpy(has_photo),
+        content,
         target_ids,
         len(inputs.tokens),
         0 if targets is None else len(targets.tokens),
     )
+
+
+def _content(item: np.ndarray, within: np.ndarray, k: int, store: ModalityStore) -> Content:
+    """What the tokens of one modality show: of each the item and which of the item's k it is."""
+    begins = within == 0  # an item's first token
+    items, inverse = _distinct(item[begins])
+    index = (inverse * k)[begins.cumsum() - 1] + within
+    return Content(*(torch.from_numpy(part) for part in (index, *store.gather(items))))
 
 
 def _ends(lengths: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ _cut = cache(cut)
 
 
 def render(prompt: Prompt, samples: Samples, row: int, texts: FieldTexts) -> tuple[str, str]:
-    """Input and target of one sample as text; image tokens are written <extra_id_0>."""
+    """Input and target of one sample as text; tokens of modalities are written <extra_id_0>."""
     return _fill(prompt.input, samples, row, texts), _fill(prompt.target, samples, row, texts)
 
 
@@ -21,6 +21,7 @@ def _fill(template: str, samples: Samples, row: int, texts: FieldTexts) -> str:
         elif slot.field in LIST_FIELDS:
             words.append(f" {SEPARATORS[samples.separator[row]]} ".join(texts.item(i) for i in samples.items[row]))
         else:
-            value = texts.column(slot.field)[getattr(samples, ROW_OF[slot.field])[row]]
-            words.append(f"{slot.prefix}{value}{slot.suffix}")
+            of = getattr(samples, ROW_OF[slot.field])[row]
+            if not (ROW_OF[slot.field] == "user" and of < 0):  # of people who are not known nothing is said
+                words.append(f"{slot.prefix}{texts.column(slot.field)[of]}{slot.suffix}")
     return " ".join(word for word in words if word)

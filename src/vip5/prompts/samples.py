@@ -1,12 +1,14 @@
 """What fills the prompts: samples as columns, and the texts that their fields stand for."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 
-from vip5.data import Dataset, Ragged
+from vip5.data import Ragged
+from vip5.data.catalogue import Catalogue
 from vip5.items import IMAGE, ItemCodes
 
 SEPARATORS = (",", "->")  # between the items of a list, each a word of its own
@@ -17,7 +19,7 @@ class Samples:
     """N samples as columns; -1 stands where a prompt has no use for a column."""
 
     prompt: np.ndarray  # int [N], position in the list of prompts
-    user: np.ndarray  # int [N]
+    user: np.ndarray  # int [N], -1 for people who are not known
     item: np.ndarray  # int [N]: the answer, the item asked about, or the item explained
     items: Ragged  # int32 [N rows]: the purchase history or the candidates
     separator: np.ndarray  # int [N], position in SEPARATORS
@@ -64,73 +66,83 @@ def slices(starts: np.ndarray, lengths: np.ndarray, step: int = 1) -> np.ndarray
 
 
 class FieldTexts:
-    """The text of each field for every user, item and review."""
+    """The text of each field for every person and item of a catalogue, and for every review of a table.
+
+    tokens: how many tokens an item has in each modality, by its name. reviews: what C prompts tell of, a row each: any
+    of headline, feature, explanation.
+    """
 
     def __init__(
         self,
-        dataset: Dataset,
+        catalogue: Catalogue,
         codes: ItemCodes,
-        image_tokens: int,
+        tokens: Mapping[str, int],
         user_tokens: bool = False,
         reviews: pl.DataFrame | None = None,
     ):
-        self.dataset, self.codes = dataset, codes
-        self.image_tokens, self.user_tokens = image_tokens, user_tokens
-        self.reviews = dataset.reviews if reviews is None else reviews
+        self.catalogue, self.codes = catalogue, codes
+        self.tokens, self.user_tokens = dict(tokens), user_tokens
+        self.reviews = pl.DataFrame() if reviews is None else reviews
+        self._made: dict[str, list[str]] = {}
 
     def column(self, field: str) -> list[str]:
-        """One text a row; the row is the sample's column `ROW_OF[field]`."""
-        return self._columns[field]()
+        """One text a row; the row is the sample's column `ROW_OF[field]`. Of people there is one row more, the last,
+        for who is not known: nothing is said of them."""
+        if field not in self._made:
+            self._made[field] = self._of_reviews(field) if field in REVIEW_FIELDS else self._columns[field]()
+        return self._made[field]
+
+    def of_reviews(self, reviews: pl.DataFrame) -> "FieldTexts":
+        """The same people and items, with other reviews."""
+        return FieldTexts(self.catalogue, self.codes, self.tokens, self.user_tokens, reviews)
+
+    def _of_reviews(self, field: str) -> list[str]:
+        column = REVIEW_FIELDS[field]
+        return self._plain(self.reviews[column]) if column in self.reviews.columns else []
 
     @cached_property
-    def _columns(self):
-        users = self.dataset.users
+    def _columns(self) -> dict[str, Callable[[], list[str]]]:
+        users, items = self.catalogue.users, self.catalogue.items
         if self.user_tokens:
-            own = [f"<user_{n}>" for n in range(len(users))]
-            return self._of_items | {"user_id": lambda: own, "user_desc": lambda: own}
-        return self._of_items | {
-            "user_id": cache(lambda: [str(n) for n in range(1, len(users) + 1)]),
-            "user_desc": cache(lambda: self._plain(users["name"].fill_null(users["user"]))),
-        }
-
-    @cached_property
-    def _of_items(self):
-        items = self.dataset.items
+            numbers = names = lambda: [*(f"<user_{n}>" for n in range(len(users))), ""]
+        else:
+            numbers = lambda: [*map(str, users["number"]), ""]  # noqa: E731
+            names = lambda: [*self._plain(users["name"].fill_null(users["user"])), ""]  # noqa: E731
         return {
+            "user_id": numbers,
+            "user_desc": names,
             "item_id": lambda: self.codes.words,
-            "item_title": cache(lambda: self._plain(items["title"].fill_null(items["item"]))),
-            "star_rating": cache(lambda: [f"{n / 10:g}" for n in range(101)]),
-            "review_headline": cache(lambda: self._plain(self.reviews["headline"])),
-            "feature": cache(lambda: self._plain(self.reviews["feature"])),
-            "explanation": cache(lambda: self._plain(self.reviews["explanation"])),
+            "item_title": lambda: self._plain(items["title"].fill_null(items["item"])),
+            "star_rating": lambda: [f"{n / 10:g}" for n in range(101)],
             "yes_no": lambda: ["no", "yes"],
-            "item_photo": cache(lambda: [self.photo] * len(items)),
+            "item_content": lambda: [self.content] * len(items),
         }
 
     def _plain(self, column: pl.Series) -> list[str]:
         return [self.codes.vocabulary.plain(text or "") for text in column]
 
-    @cached_property
-    def photo(self) -> str:
-        return " ".join([IMAGE] * self.image_tokens)
+    @property
+    def k(self) -> int:
+        """How many tokens an item has in all modalities together."""
+        return sum(self.tokens.values())
+
+    @property
+    def content(self) -> str:
+        return " ".join([IMAGE] * self.k)
 
     def item(self, item: int) -> str:
-        """The multimodal field of an item: its code, then its image tokens (paper, section 3.1)."""
-        return f"{self.codes.words[item]} {self.photo}".strip()
-
-    def with_reviews(self, reviews: pl.DataFrame) -> "FieldTexts":
-        return FieldTexts(self.dataset, self.codes, self.image_tokens, self.user_tokens, reviews)
+        """The multimodal field of an item: its code, then the tokens of its modalities (paper, section 3.1)."""
+        return f"{self.codes.words[item]} {self.content}".strip()
 
 
+REVIEW_FIELDS = {"review_headline": "headline", "feature": "feature", "explanation": "explanation"}
 ROW_OF = {
     "user_id": "user",
     "user_desc": "user",
     "item_id": "item",
     "item_title": "item",
-    "item_photo": "item",
+    "item_content": "item",
     "star_rating": "stars",
-    "review_headline": "review",
-    "feature": "review",
-    "explanation": "review",
+    **dict.fromkeys(REVIEW_FIELDS, "review"),
     "yes_no": "yes",
 }

@@ -26,7 +26,7 @@ WORD_FIELDS = (
     "explanation",
     "yes_no",
 )
-FIELDS = (*WORD_FIELDS, *LIST_FIELDS, "item_photo")
+FIELDS = (*WORD_FIELDS, *LIST_FIELDS, "item_content")
 
 _FIELD = re.compile(r"\{(\w*)\}")
 
@@ -66,9 +66,9 @@ class Prompt(BaseModel):
         answer = {"next": "item_id", "choice": "item_id", "explain": "explanation"}.get(self.task, "yes_no")
         if answer not in targets:
             raise ValueError(f"the target of task {self.task} must hold {{{answer}}}")
-        if answer in inputs or (self.task in ("next", "choice") and inputs & {"item_title", "item_photo"}):
+        if answer in inputs or (self.task in ("next", "choice") and inputs & {"item_title", "item_content"}):
             raise ValueError("the input gives the answer away")
-        if targets & {"purchase_history", "candidates", "item_photo"}:
+        if targets & {"purchase_history", "candidates", "item_content"}:
             raise ValueError("a target holds words only")
         return self
 

@@ -14,24 +14,25 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from vip5.data import Dataset
-from vip5.evaluation.evaluate import CUTOFFS, PROMPTS, Evaluation, Settings, evaluate, validation_score
+from vip5.evaluation.evaluate import PROMPTS, Evaluation, evaluate, validation_score
 from vip5.evaluation.intervals import estimate, paired_difference
+from vip5.evaluation.options import EvaluateOptions
 from vip5.evaluation.results import Result
+from vip5.predict.answers import ModelSystem
+from vip5.predict.model import TrainedModel
 from vip5.runs import METRICS_FILE
 from vip5.training import Run, load_config, train
 
 WITH, WITHOUT = "VIP5", "VIP5 without photos"
 FOLDERS = {WITH: "with-photos", WITHOUT: "without-photos"}
-BEAMS = 20
 # One token an item: it can start as what the item's photo shows, and a small shop has few of them.
 CODES = "codes.scheme=atomic"
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two runs and what they score; `numbers` are all results, with the paired difference of each ranking metric."""
+class PhotoComparison:
+    """What two runs score; `numbers` are all results, with the paired difference of each ranking metric."""
 
-    runs: dict[str, Run]
     found: dict[str, Evaluation]
     numbers: list[Result]
 
@@ -45,24 +46,25 @@ def with_and_without_photos(
     device: str = "cpu",
     say: Callable[[str], None] = lambda line: None,
     quiet: bool = False,
-) -> Comparison:
-    """Train both models of preset nano in `folder` (or go on with them), and evaluate them on the test part."""
+    options: EvaluateOptions | None = None,
+) -> PhotoComparison:
+    """Train both models of recipe best in `folder` (or go on with them), and evaluate them on the test part."""
     folders = {label: folder / name for label, name in FOLDERS.items()}
-    say("training with photos and without (preset nano, from scratch)")
+    say("training with photos and without (recipe best, size nano, from scratch)")
     _train_both(folders, dataset, [*overrides, f"seed={seed}"], device, quiet)
-    runs, found = {}, {}
+    found = {}
     for label, out in folders.items():
         say(f"evaluating {label}")
-        runs[label] = Run.load(out, dataset.path, device)
-        found[label] = evaluate(runs[label], prompts, Settings(BEAMS, seed=seed), label)
+        system = ModelSystem(TrainedModel.load(out, device), label)
+        found[label] = evaluate(system, dataset, prompts, options or EvaluateOptions(seed=seed))
         found[label].save(out)
     numbers = [*found[WITH].results, *_beside(found[WITHOUT].results), *_gains(found, seed)]
-    return Comparison(runs, found, numbers)
+    return PhotoComparison(found, numbers)
 
 
 def _train_both(folders: dict[str, Path], dataset: Dataset, overrides: list[str], device: str, quiet: bool) -> None:
     """Train what is not trained yet, side by side with a thread each: two small models fill two cores better so."""
-    own = {WITH: [CODES, *overrides], WITHOUT: [CODES, *overrides, "model.image_tokens=0"]}
+    own = {WITH: [CODES, *overrides], WITHOUT: [CODES, *overrides, "modalities.photo=none"]}
     missing = [label for label, out in folders.items() if not (out / "run.json").is_file()]
     workers = max(1, min(len(missing), os.cpu_count() or 1))
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[loss]}"))
@@ -87,9 +89,10 @@ def _train_both(folders: dict[str, Path], dataset: Dataset, overrides: list[str]
 
 def _train_one(dataset: Path, out: Path, overrides: list[str], device: str) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-    config = load_config("nano", None, overrides)
-    score = partial(validation_score, users=config.run.validate_users)
-    train(Run.new(config, Dataset(dataset)), out, device, score, quiet=True)
+    config = load_config("best", None, overrides)
+    opened = Dataset(dataset)
+    score = partial(validation_score, dataset=opened, users=config.run.validate_users)
+    train(Run.new(config, opened), out, device, score, quiet=True)
 
 
 def _last_step(file: Path) -> dict[str, float] | None:
@@ -117,8 +120,9 @@ def _beside(results: list[Result]) -> list[Result]:
 def _gains(found: dict[str, Evaluation], seed: int) -> list[Result]:
     """With photos against without, on the same users: paired differences."""
     gains = []
+    cutoffs = found[WITH].options.cutoffs
     for prompt, (_, ranked) in found[WITH].ranked.items():
-        with_photos, without = ranked.accuracy(CUTOFFS), found[WITHOUT].ranked[prompt][1].accuracy(CUTOFFS)
+        with_photos, without = ranked.accuracy(cutoffs), found[WITHOUT].ranked[prompt][1].accuracy(cutoffs)
         about = next(r for r in found[WITH].results if r.prompt == prompt).model_dump(
             include={"dataset", "data_hash", "protocol", "split", "task", "prompt", "seed"}
         )

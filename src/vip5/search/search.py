@@ -187,8 +187,7 @@ class _Search:
             worth_it = f"{self.tuned.goal} {best['value']:.4f} on the validation part of {self.tuned.dataset.path.name}"
             lines = [f"# {self.tuned.name}, trial {best['trial']}: {worth_it}"]
             settings = _flat(self.tuned.settings(best["settings"]))
-            # TOML has no null; none is the default of every setting that may be none
-            lines += [f"{name} = {_toml(value)}" for name, value in settings.items() if value is not None]
+            lines += [f"{name} = {_toml(value)}" for name, value in settings.items()]
             write_text(self.out / BEST, "\n".join(lines) + "\n")
         return found
 
@@ -281,4 +280,4 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def _toml(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)  # which TOML reads the same, but null
+    return json.dumps("none" if value is None else value, ensure_ascii=False)  # TOML has no null

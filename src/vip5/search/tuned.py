@@ -31,7 +31,7 @@ class Tuned(ABC):
     name: str
     goal: str  # what `score` measures; higher is better
     config: Any  # the settings where all that is not given stands at its default
-    features: str  # a name for what is seen of the photos
+    vectors: str  # a name for what is seen of the items' content
 
     def __init__(self, dataset: Dataset, given: Mapping[str, Any], device: str) -> None:
         self.dataset, self.given, self.device = dataset, given, device
@@ -40,7 +40,7 @@ class Tuned(ABC):
     def about(self) -> dict[str, Any]:
         """All that decides, with the choice, what a trial gives."""
         config = json.loads(self.config.model_dump_json())
-        return {"tuned": self.name, "data": self.dataset.hash, "features": self.features, "config": config}
+        return {"tuned": self.name, "data": self.dataset.hash, "vectors": self.vectors, "config": config}
 
     @property
     def space(self) -> Space:
@@ -80,7 +80,7 @@ class TunedBaseline(Tuned):
         super().__init__(dataset, given, device)
         self.system, self.name, self.config = system, system.name, system.check(given)
         self.goal = system.goal if issubclass(system, Learned) else "NDCG@10"
-        self.features = digest(system.read_features(dataset, self.config) if issubclass(system, Learned) else None)
+        self.vectors = digest(system.read_features(dataset, self.config) if issubclass(system, Learned) else None)
         if not len(dataset.tested("validation")):
             self._nothing_held_out()
 
@@ -108,23 +108,22 @@ class TunedBaseline(Tuned):
 class TunedModel(Tuned):
     """VIP5, by the next items of `run.validate_users` users, after each epoch where `run.validate_epochs` is 0."""
 
-    def __init__(self, preset: str, dataset: Dataset, given: Mapping[str, Any], device: str) -> None:
-        if not configure(preset, given, "fixed settings").run.validate_epochs:
+    def __init__(self, recipe: str, dataset: Dataset, given: Mapping[str, Any], device: str) -> None:
+        if not configure(recipe, given, "fixed settings").run.validate_epochs:
             given = merge(given, {"run": {"validate_epochs": 1}})
         super().__init__(dataset, given, device)
         self.name, self.goal = "vip5", "NDCG@10"
-        self.preset, self.config = preset, configure(preset, given, "fixed settings")
-        store = open_modality(dataset, self.config.features) if self.config.model.image_tokens else None
-        self.features = "" if store is None else store.fingerprint
+        self.recipe, self.config = recipe, configure(recipe, given, "fixed settings")
+        self.vectors = " ".join(open_modality(dataset, name).fingerprint for name in self.config.modalities)
 
     def score(self, choice: Mapping[str, Any], folder: Path, report: Report) -> list[float]:
         if not (folder / RUN_FILE).is_file():  # killed when it had just finished
-            run = Run.new(configure(self.preset, self.settings(choice), "a trial"), self.dataset)
+            run = Run.new(configure(self.recipe, self.settings(choice), "a trial"), self.dataset)
 
             def validate(run: Run) -> dict[str, float]:
                 if not all(torch.isfinite(weight).all() for weight in run.model.parameters()):
                     raise Diverged("the weights of vip5 are no numbers any more: give a lower optim.lr")
-                scores = validation_score(run, self.config.run.validate_users)
+                scores = validation_score(run, self.dataset, self.config.run.validate_users)
                 so_far = [*_validated(folder), _first(scores)]
                 if len(so_far) < math.ceil(run.config.optim.epochs / run.config.run.validate_epochs):
                     report(so_far)

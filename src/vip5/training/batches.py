@@ -2,22 +2,21 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vip5.model.input import ModelInput
+from vip5.modalities import ModalityStore
+from vip5.model import ModelInput
 from vip5.prompts import PromptCompiler, Samples
+from vip5.prompts.lengths import longest_first, of_like_length
 from vip5.training.config import OptimPart
 from vip5.training.distributed import Processes
 from vip5.training.run import Run
 
-_SHORTEST = 0.7  # of a group's longest sample: shorter ones go to the next group
-_FEWEST = 8  # samples in a group, unless no more are left: tiny groups cost more than their padding saves
-_FEATURES = 0.25  # of a GPU's free memory that the photos' features may take
+_VECTORS = 0.25  # of a GPU's free memory that the items' vectors may take
 
 
 @dataclass(frozen=True)
@@ -53,61 +52,41 @@ def plan(
     """
     order, steps = rng.permutation(len(lengths)), []
     for start in range(0, len(order), settings.batch_size):
-        rows = _longest_first(order[start : start + settings.batch_size], lengths)
+        rows = longest_first(order[start : start + settings.batch_size], lengths)
         steps.append(Step(rows, of_like_length(processes.share(rows), lengths, settings.batch_tokens)))
     return steps
 
 
-def _longest_first(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    return rows[np.argsort(-lengths[rows], kind="stable")]
-
-
-def of_like_length(rows: np.ndarray, lengths: np.ndarray, most_tokens: int) -> list[np.ndarray]:
-    """Rows, the longest first, cut into groups that are padded to their longest: at most `most_tokens` in each."""
-    rows = _longest_first(rows, lengths)
-    sizes: list[int] = lengths[rows].tolist()  # several times as fast to walk over as an array
-    groups, start = [], 0
-    for place in range(1, len(rows) + 1):
-        longest, count = sizes[start], place - start
-        if (
-            place == len(rows)
-            or (sizes[place] < _SHORTEST * longest and count >= _FEWEST)
-            or (count + 1) * longest > most_tokens
-        ):
-            groups.append(rows[start:place])
-            start = place
-    return groups
-
-
 class Feed:
-    """Batches on a device. Where they fit, the photos' features lie there too, and are gathered there by row."""
+    """Batches on a device. Where they fit, the items' vectors lie there too, and are gathered there by row."""
 
     def __init__(self, run: Run, compiler: PromptCompiler, device: str):
         self.run, self.compiler, self.device = run, compiler, device
-        self.features: Tensor | None = None
-        on_gpu, store = device.startswith("cuda"), run.features
-        if on_gpu and store is not None and store.matrix.nbytes < _FEATURES * torch.cuda.mem_get_info(device)[0]:
-            self.keep_features()
+        self.kept: dict[str, Tensor] = {}
+        if device.startswith("cuda"):
+            free = torch.cuda.mem_get_info(device)[0]
+            if sum(store.matrix.nbytes for store in run.stores.values()) < _VECTORS * free:
+                self.keep_vectors()
 
-    def keep_features(self) -> None:
-        """Copy the features to the device; batches then carry an item's row in their place until they are there."""
-        store = self.run.features
-        assert store is not None
-        self.features = torch.empty(store.matrix.shape, device=self.device)
-        for start in range(0, len(store.matrix), 65_536):  # not through one copy of the whole in the computer's memory
-            part = slice(start, start + 65_536)
-            self.features[part] = torch.from_numpy(np.array(store.matrix[part])).to(self.device)
-        self.run = replace(self.run, features=replace(store, matrix=np.arange(len(store.matrix)), dim=0))
+    def keep_vectors(self) -> None:
+        """Copy the vectors to the device; batches then carry an item's row in their place until they are there."""
+        rows: dict[str, ModalityStore] = {}
+        for name, store in self.run.stores.items():
+            self.kept[name] = kept = torch.empty(store.matrix.shape, device=self.device)
+            for start in range(0, len(kept), 65_536):  # not through one copy of the whole in the computer's memory
+                part = slice(start, start + 65_536)
+                kept[part] = torch.from_numpy(np.array(store.matrix[part])).to(self.device)
+            rows[name] = replace(store, matrix=np.arange(len(kept)), dim=0)
+        self.run = replace(self.run, stores=rows)
 
     def batch(self, samples: Samples) -> ModelInput:
         batch = self.run.batch(self.compiler, samples, targets=True)
         if self.device.startswith("cuda"):  # only from pinned memory does a copy not wait for the GPU
-            values = {f.name: getattr(batch, f.name) for f in fields(batch)}
-            pinned: dict[str, Any] = {name: x.pin_memory() for name, x in values.items() if isinstance(x, Tensor)}
-            batch = replace(batch, **pinned)
+            batch = batch.apply(Tensor.pin_memory)
         batch = batch.to(self.device)
-        if self.features is not None:
-            batch.features = self.features.index_select(0, batch.features.flatten().long())
+        for name, kept in self.kept.items():
+            if (content := batch.content.get(name)) is not None:
+                batch.content[name] = replace(content, vectors=kept.index_select(0, content.vectors.flatten().long()))
         return batch
 
     def steps(self, epoch: Epoch, start: int) -> Iterator[tuple[Step, list[ModelInput]]]:

@@ -1,4 +1,4 @@
-"""The configuration of a run: a preset, a TOML file over it, dotted overrides over both. Unknown keys are errors."""
+"""The configuration of a run: a recipe, a TOML file over it, dotted overrides over both. Unknown keys are errors."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from vip5.errors import UserError, first_fault
-from vip5.items import CodeSettings
-from vip5.model import AdapterConfig
+from vip5.model import Adapters, Full
+from vip5.model.peft import Tuning
+from vip5.predict.config import AnswerConfig
 from vip5.space import Choice, Real, Space
 
-PRESETS = ("nano", "small", "base")
+RECIPES = ("best", "paper")
+Size = Literal["nano", "small", "base"]
+# Parts of which only one kind may stand: another kind begins with its own defaults.
+_KINDS = {"peft": "method"}
 
 
 class _Part(BaseModel):
@@ -21,41 +25,14 @@ class _Part(BaseModel):
 
 
 class ModelPart(_Part):
-    """The backbone and what VIP5 adds to it."""
+    """The backbone, and what is trained of VIP5's own tables."""
 
     backbone: str | None = None  # a folder or hub name of a T5, or a run folder of ours; none: from scratch
-    size: Literal["nano", "small", "base"] = "small"  # of a backbone from scratch
+    size: Size = "nano"  # of a backbone from scratch
     tokenizer: str | None = None  # a folder with tokenizer.json; none: the backbone's, or trained on the data set
     tokenizer_size: int = Field(4096, ge=64)  # of a tokenizer trained on the data set
-    image_tokens: int = Field(2, ge=0)  # k; 0 = text only, that is P5
     dropout: float = Field(0.1, ge=0, lt=1)
-    adapter: AdapterConfig = AdapterConfig()
     train_word_category: bool = True  # whole-word and category embeddings
-
-    @model_validator(mode="after")
-    def _backbone(self) -> "ModelPart":
-        if self.backbone is None and self.adapter.mode != "full":
-            raise ValueError(
-                "adapters need a trained backbone, since frozen random weights learn nothing: give "
-                "model.backbone=FOLDER, or train everything with model.adapter.mode=full"
-            )
-        return self
-
-
-class CodesPart(CodeSettings):
-    """How items and users are written."""
-
-    users: Literal["text", "atomic"] = "text"  # by number and name, or as one new token each in place of both
-
-
-class PromptsPart(_Part):
-    """Which prompts, and how long."""
-
-    extra: str | None = None  # a TOML file with prompts of one's own
-    train: list[str] | None = Field(None, min_length=1)  # ids to train on; none: all that are not marked unseen
-    max_input: int = Field(1024, ge=8)
-    max_target: int = Field(64, ge=2)
-    max_history: int = Field(50, ge=1)  # items; the most recent ones are kept
 
 
 class SamplesPart(_Part):
@@ -68,6 +45,7 @@ class SamplesPart(_Part):
     explain: int = Field(1, ge=0)  # for each review
     candidates: int = Field(100, ge=2)  # of a choice, the right one among them
     last_positions: Literal["any"] | PositiveInt = 3  # a next-item target is one of the last n of the training part
+    shortest_history: int = Field(1, ge=1)  # items that a history shows at least
     first_positions: int = Field(3, ge=1)  # a history starts at one of the first n
 
 
@@ -95,21 +73,30 @@ class RunPart(_Part):
     tensorboard: bool = False
 
 
-class RunConfig(_Part):
+class RunConfig(AnswerConfig):
     """Everything that, with a data set, decides what a run gives."""
 
-    model: ModelPart = ModelPart.model_construct()
-    codes: CodesPart = CodesPart()
-    prompts: PromptsPart = PromptsPart()
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: Literal["best", "paper"] = "best"
+    model: ModelPart = ModelPart()
+    peft: Tuning = Full()
     samples: SamplesPart = SamplesPart()
     optim: OptimPart = OptimPart()
     run: RunPart = RunPart()
-    features: str | None = None  # name of the encoded features; none: the only ones there are
-    seed: int = 0
+
+    @model_validator(mode="after")
+    def _backbone(self) -> "RunConfig":
+        if self.model.backbone is None and not isinstance(self.peft, Full):
+            raise ValueError(
+                f"peft.method={self.peft.method} needs a trained backbone, since frozen random weights learn nothing: "
+                "give model.backbone=FOLDER, or train everything with peft.method=full"
+            )
+        return self
 
     def space(self) -> Space:
         """What a search tries where these settings stand, those of the presets among it."""
-        adapters: Space = {} if self.model.adapter.mode == "full" else {"model.adapter.reduction": Choice((4, 8, 16))}
+        adapters: Space = {"peft.reduction": Choice((4, 8, 16))} if isinstance(self.peft, Adapters) else {}
         return {
             "optim.lr": Real(3e-4, 1e-2, log=True),
             "optim.embedding_lr_factor": Real(1.0, 30.0, log=True),
@@ -119,19 +106,27 @@ class RunConfig(_Part):
         }
 
 
-def load_config(preset: str = "nano", file: str | Path | None = None, overrides: Sequence[str] = ()) -> RunConfig:
-    """A preset, then a TOML file, then `a.b=value` overrides (values in TOML's spelling; bare words are strings)."""
-    place = f"preset {preset}" if file is None else str(file)
-    return configure(preset, read_settings(file, overrides), f"{place} and overrides")
+def load_config(
+    recipe: str = "best", file: str | Path | None = None, overrides: Sequence[str] = (), size: str | None = None
+) -> RunConfig:
+    """A recipe, then a TOML file, then `a.b=value` overrides (values in TOML's spelling; bare words are strings).
+
+    size: the same as `model.size=…`.
+    """
+    place = f"recipe {recipe}" if file is None else str(file)
+    given = [] if size is None else [f"model.size={size}"]
+    return configure(recipe, read_settings(file, [*given, *overrides]), f"{place} and overrides")
 
 
-def configure(preset: str, settings: Mapping[str, Any], place: str) -> RunConfig:
-    """A preset, and nested settings over it; `place` is where they are from, for errors."""
-    if preset not in PRESETS:
-        raise UserError(f"unknown preset '{preset}': choose one of {', '.join(PRESETS)}")
-    values = tomllib.loads(resources.files("vip5.training").joinpath(f"presets/{preset}.toml").read_text("utf-8"))
+def configure(recipe: str, settings: Mapping[str, Any], place: str) -> RunConfig:
+    """A recipe, and nested settings over it; `place` is where they are from, for errors."""
+    if recipe not in RECIPES:
+        raise UserError(f"unknown recipe '{recipe}': choose one of {', '.join(RECIPES)}")
+    values = tomllib.loads(resources.files("vip5.training").joinpath(f"recipes/{recipe}.toml").read_text("utf-8"))
+    values = merge({**values, "recipe": recipe}, settings)
+    values["modalities"] = {name: part for name, part in values.get("modalities", {}).items() if part is not None}
     try:
-        return RunConfig.model_validate(merge(values, settings))
+        return RunConfig.model_validate(values)
     except ValidationError as error:
         key, message, unknown = first_fault(error)
         if unknown:
@@ -140,11 +135,11 @@ def configure(preset: str, settings: Mapping[str, Any], place: str) -> RunConfig
 
 
 def read_settings(file: str | Path | None, overrides: Sequence[str]) -> dict[str, Any]:
-    """Nested values of a TOML file, and `a.b=value` words over it."""
+    """Nested values of a TOML file, and `a.b=value` words over it. "none" in the file empties a setting."""
     values: dict[str, Any] = {}
     if file is not None:
         try:
-            values = tomllib.loads(Path(file).read_text("utf-8"))
+            values = _emptied(tomllib.loads(Path(file).read_text("utf-8")))
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read the configuration {file}: {error}") from None
         except tomllib.TOMLDecodeError as error:
@@ -171,6 +166,12 @@ def nested(key: str, value: Any) -> dict[str, Any]:
     return value
 
 
+def _emptied(values: Mapping[str, Any]) -> dict[str, Any]:
+    """TOML has no null: "none" stands for it."""
+    part = {key: _emptied(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: None if value == "none" else value for key, value in part.items()}
+
+
 def _value(text: str) -> Any:
     if text == "none":
         return None
@@ -181,11 +182,15 @@ def _value(text: str) -> Any:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested values, those of `over` before those of `base`."""
+    """Nested values, those of `over` before those of `base`; a part of another kind replaces the one below it."""
     both = dict(base)
     for key, value in over.items():
         below = both.get(key)
-        both[key] = merge(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
+        if not (isinstance(value, dict) and isinstance(below, dict)):
+            both[key] = value
+            continue
+        kind = _KINDS.get(key, "")
+        both[key] = value if value.get(kind, below.get(kind)) != below.get(kind) else merge(below, value)
     return both
 
 
@@ -193,5 +198,9 @@ def _siblings(key: str) -> str:
     """The settings beside an unknown one."""
     kind: Any = RunConfig
     for part in key.split(".")[:-1]:
-        kind = kind.model_fields[part].annotation
-    return ", ".join(kind.model_fields)
+        kind = (
+            kind.model_fields[part].annotation if hasattr(kind, "model_fields") and part in kind.model_fields else None
+        )
+        if kind is None or not hasattr(kind, "model_fields"):
+            break
+    return ", ".join(kind.model_fields) if hasattr(kind, "model_fields") else "others of that part"

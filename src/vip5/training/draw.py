@@ -52,11 +52,12 @@ class SampleDrawer:
     def _next(self, rng: np.random.Generator, times: int, task: str) -> Samples:
         """A target among the last positions of the training part, a history that starts among the first."""
         settings, lengths = self.config.samples, self.history.lengths
-        users = np.repeat(np.flatnonzero(lengths >= 2), times)
+        shortest = settings.shortest_history
+        users = np.repeat(np.flatnonzero(lengths > shortest), times)
         length = lengths[users]
-        first = np.ones(len(users), int) if settings.last_positions == "any" else length - settings.last_positions
-        end = rng.integers(np.maximum(first, 1), length)
-        start = rng.integers(0, np.minimum(settings.first_positions, end))
+        first = np.zeros(len(users), int) if settings.last_positions == "any" else length - settings.last_positions
+        end = rng.integers(np.maximum(first, shortest), length)
+        start = rng.integers(0, np.minimum(settings.first_positions, end - shortest + 1))
         start = np.maximum(start, end - self.config.prompts.max_history)
         at = self.history.offsets[users]
         items = Ragged.from_lengths(self.history.values[slices(at + start, end - start)], end - start)

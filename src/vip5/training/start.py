@@ -1,128 +1,122 @@
 """The model that a run starts with: from scratch, from a T5, or from another run."""
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from vip5.data import Dataset
+from vip5.data.catalogue import Catalogue
 from vip5.errors import UserError, first_fault
 from vip5.items import ItemCodes, Vocabulary, fit_codes
-from vip5.modalities import ModalityStore
+from vip5.modalities import ModalityStore, open_modality
 from vip5.model import VIP5, ModelConfig, backbone_size, load_backbone, local_folder, start_from
+from vip5.predict.folder import CATALOGUE, is_finished, read_run
 from vip5.prompts import Prompt
 from vip5.prompts.tokenizer import train_vocabulary
-from vip5.runs import RUN_FILE
 from vip5.training.config import RunConfig
+from vip5.training.going_on import codes_of_run, weights_of_run
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """What `run.json` says of a run; UserError where it is not whole."""
+@dataclass(frozen=True)
+class Started:
+    """The catalogue, its item codes, a model and its items' vectors, ready to be trained."""
+
+    catalogue: Catalogue
+    codes: ItemCodes
+    model: VIP5
+    stores: dict[str, ModalityStore]
+
+
+def start_model(config: RunConfig, dataset: Dataset, prompts: Mapping[str, Prompt]) -> Started:
+    """The codes and the model of a configuration.
+
+    Raises: UserError where a modality is not encoded, or the backbone does not fit the configuration.
+    """
+    stores = {name: _opened(dataset, name) for name in config.modalities}
+    if config.model.backbone is not None:
+        return _from_backbone(config, dataset, stores, config.model.backbone)
+    given = config.model.tokenizer
+    vocabulary = Vocabulary.load(given) if given else train_vocabulary(dataset, prompts, config.model.tokenizer_size)
+    codes = fit_codes(config.codes, dataset, vocabulary, stores, config.seed)
+    size = backbone_size(config.model.size) | {"text_vocab": vocabulary.size}
+    model = VIP5(_model_config(size, config, dataset, codes, stores))
+    _start_like_content(model, codes, stores)
+    return Started(Catalogue.of(dataset), codes, model, stores)
+
+
+def _opened(dataset: Dataset, name: str) -> ModalityStore:
     try:
-        about = json.loads((folder / RUN_FILE).read_text("utf-8"))
-        if "baseline" in about:
-            raise UserError(f"{folder} is the run of a baseline, {about['baseline']}: give that of a trained model")
-        RunConfig.model_validate(about["config"])
-        return about
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{folder / RUN_FILE} is damaged or of another version ({reason}): train again") from None
-
-
-def start_model(
-    config: RunConfig, dataset: Dataset, store: ModalityStore | None, prompts: dict[str, Prompt]
-) -> tuple[ItemCodes, VIP5]:
-    """Item codes and a model, ready to be trained."""
-    part = config.model
-    if part.backbone is not None:
-        return _from_backbone(config, dataset, store, part.backbone)
-    given = part.tokenizer
-    vocabulary = Vocabulary.load(given) if given else train_vocabulary(dataset, prompts, part.tokenizer_size)
-    codes = fit_codes(config.codes, dataset, vocabulary, store, config.seed)
-    size = backbone_size(part.size) | {"text_vocab": vocabulary.size}
-    model = VIP5(_model_config(size, config, dataset, codes, store))
-    _show_photos(model, codes, store)
-    return codes, model
+        return open_modality(dataset, name)
+    except UserError as error:
+        raise UserError(f"{error}, or train without it: modalities.{name}=none") from None
 
 
 def _model_config(
-    backbone: dict[str, Any], config: RunConfig, dataset: Dataset, codes: ItemCodes, store: ModalityStore | None
+    backbone: dict[str, Any],
+    config: RunConfig,
+    dataset: Dataset,
+    codes: ItemCodes,
+    stores: Mapping[str, ModalityStore],
 ) -> ModelConfig:
-    part = config.model
     own: dict[str, Any] = {
         "new_tokens": len(codes.new_tokens),
         "user_tokens": dataset.n_users if config.codes.users == "atomic" else 0,
-        "dropout": part.dropout,
-        "image_tokens": part.image_tokens,
-        "adapter": part.adapter,
-        "train_word_category": part.train_word_category,
+        "dropout": config.model.dropout,
+        "modalities": [
+            {"name": name, "dim": stores[name].dim, "tokens": part.tokens} for name, part in config.modalities.items()
+        ],
+        "peft": config.peft,
+        "train_word_category": config.model.train_word_category,
     }
     try:
-        return ModelConfig.model_validate(backbone | own | ({"feature_dim": store.dim} if store else {}))
+        return ModelConfig.model_validate(backbone | own)
     except ValidationError as error:
         raise UserError(f"configuration: {first_fault(error)[1]}") from None
 
 
-def _from_backbone(
-    config: RunConfig, dataset: Dataset, store: ModalityStore | None, source: str
-) -> tuple[ItemCodes, VIP5]:
-    """On a T5, or on a run of ours (the paper's step two: photos and adapters on a P5), whose codes then go on.
+def _from_backbone(config: RunConfig, dataset: Dataset, stores: dict[str, ModalityStore], source: str) -> Started:
+    """On a T5, or on a run of ours, on the same data (the paper's step two: photos and adapters on a P5) or newer ones.
 
-    A mapping network of another shape (k, or the features' width) starts anew; adapters must be those of the backbone.
+    A mapping network of another shape (k, or the vectors' width) starts anew; what tuning added to the backbone must be
+    what this configuration adds.
     """
     folder = local_folder(source)
+    known = None
+    if is_finished(folder):
+        read_run(folder, "model")  # which refuses what is none before any weight is read
+        known = Catalogue.load(folder / CATALOGUE)
     size, weights = load_backbone(folder)
     vocabulary = Vocabulary.load(config.model.tokenizer or folder, size["text_vocab"])
-    if (folder / RUN_FILE).is_file():
-        about = read_run(folder)
-        if about["dataset"]["hash"] != dataset.hash:
-            raise UserError(f"the backbone {source} was trained on another data set: its item codes mean other items")
-        theirs = RunConfig.model_validate(about["config"]).codes
-        if theirs != config.codes:
-            wanted = " ".join(f"codes.{key}={value}" for key, value in _differing(theirs, config.codes))
-            raise UserError(f"the backbone {source} writes items or users in another way: give {wanted}")
-        codes = ItemCodes.load(folder, vocabulary)
+    if known is not None:
+        codes = codes_of_run(folder, known, config, dataset, vocabulary, stores)
     else:
-        codes = fit_codes(config.codes, dataset, vocabulary, store, config.seed)
-    model = VIP5(_model_config(size, config, dataset, codes, store))
-    own = model.state_dict()
-    visual = {name for name in weights if name.startswith("visual.")}
-    if any(name not in own or own[name].shape != weights[name].shape for name in visual):
-        weights = {name: weight for name, weight in weights.items() if name not in visual}
-    if any(name not in own for name in weights if ".adapter." in name):
-        raise UserError(f"the backbone {source} has adapters: go on with its model.adapter, or take the one below it")
+        codes = fit_codes(config.codes, dataset, vocabulary, stores, config.seed)
+    model = VIP5(_model_config(size, config, dataset, codes, stores))
+    if known is not None:
+        weights = weights_of_run(folder, known, weights, model, dataset)
     start_from(model, weights, source)
-    return codes, model
-
-
-def _differing(wanted: BaseModel, given: BaseModel, above: str = "") -> Iterator[tuple[str, Any]]:
-    """The settings of one that the other has otherwise, by their dotted names."""
-    for name in type(wanted).model_fields:
-        ours, theirs = getattr(wanted, name), getattr(given, name)
-        if isinstance(ours, BaseModel):
-            yield from _differing(ours, theirs, f"{above}{name}.")
-        elif ours != theirs:
-            yield f"{above}{name}", ours
+    return Started(Catalogue.of(dataset, known), codes, model, stores)
 
 
 @torch.no_grad()
-def _show_photos(model: VIP5, codes: ItemCodes, store: ModalityStore | None) -> None:
-    """Start each item's own token half at random and half as what its photo shows, at the usual variance.
+def _start_like_content(model: VIP5, codes: ItemCodes, stores: Mapping[str, ModalityStore]) -> None:
+    """Start each item's own token half at random and half as its first modality shows it, at the usual variance.
 
-    Items that look alike then start alike, where the decoder writes them too. The features' d_model widest directions
-    are kept, as they lie (PCA without whitening); an item without a photo stays at random.
+    Items that look alike then start alike, where the decoder writes them too. The vectors' d_model widest directions
+    are kept, as they lie (PCA without whitening); an item without a vector stays at random.
     """
-    if store is None or codes.scheme != "atomic" or model.new_tokens is None:
+    if not stores or codes.scheme != "atomic" or model.new_tokens is None:
         return
+    store = next(iter(stores.values()))
     shown = np.flatnonzero(store.mask)
-    features = torch.from_numpy(store.gather(shown)[0]).double()
-    features -= features.mean(dim=0)
-    _, directions = torch.linalg.eigh(features.T @ features)
-    looks = features @ directions[:, -model.config.d_model :]
+    vectors = torch.from_numpy(store.gather(shown)[0]).double()
+    vectors -= vectors.mean(dim=0)
+    _, directions = torch.linalg.eigh(vectors.T @ vectors)
+    looks = vectors @ directions[:, -model.config.d_model :]
     looks = torch.nn.functional.pad(looks, (0, model.config.d_model - looks.shape[1]))
     looks /= looks.pow(2).mean(dim=1, keepdim=True).sqrt().clamp(min=1e-12)
     weight = model.new_tokens.weight

@@ -63,7 +63,7 @@ class TrainingState:
         with safe_open(file, "pt") as stored:
             about = json.loads(stored.metadata()["about"])
             now = json.loads(json.dumps(self.run.description()))
-            for key in ("config", "dataset", "features", "tokenizer", "extra_prompts"):
+            for key in ("config", "dataset", "modalities", "tokenizer", "extra_prompts"):
                 if _lasting(about["run"][key]) != _lasting(now[key]):
                     other = _difference(about["run"][key], now[key], key)
                     raise UserError(

@@ -125,7 +125,7 @@ class Trainer:
     def forward(self, batch: ModelInput) -> Tensor:
         """The loss of each sample [B]."""
         with torch.autocast(self.device.split(":")[0], torch.bfloat16) if self.bf16 else nullcontext():
-            return self.model.sample_losses(batch)
+            return self.model(batch)
 
     def backward(self, loss_B: Tensor, step: Step) -> Tensor:
         """Add a batch's part to the gradient of the step's mean loss; the batch's losses [B]."""
@@ -183,7 +183,7 @@ class Trainer:
         }
         if self.device.startswith("cuda"):
             summary["peak_memory_mib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**20)
-        self.run.save(self.out)
+        self.run.finish(self.out)
         write_json(self.out / "summary.json", summary)
         left_over = self.out / STATE_FILE, *self.out.glob(".*.safetensors*"), self.out / f".{METRICS_FILE}.tmp"
         for path in left_over:  # the last one of a kill

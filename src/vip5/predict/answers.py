@@ -1,0 +1,92 @@
+"""A trained model as a system: which way each question is decoded, and what a card says of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from vip5.data import Ragged
+from vip5.data.catalogue import Catalogue
+from vip5.model import count_parameters
+from vip5.predict.lists import Ranking, choose, exact_next, explain, next_items, write_choice, write_next
+from vip5.predict.model import TrainedModel
+from vip5.predict.similar import nearest_items
+from vip5.predict.system import Decoding
+from vip5.prompts import Prompt
+
+
+@dataclass(frozen=True)
+class ModelSystem:
+    """Answers of a `TrainedModel`."""
+
+    model: TrainedModel
+    name: str = "VIP5"
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.model.catalogue
+
+    @property
+    def seed(self) -> int:
+        return self.model.config.seed
+
+    @property
+    def leaky(self) -> bool:
+        return "paper" in self.model.config.codes.scheme.split("+")
+
+    @property
+    def prompts(self) -> dict[str, Prompt]:
+        return self.model.prompts
+
+    def why_not(self, prompt: Prompt) -> str | None:
+        if prompt.task == "explain" and not self.catalogue.explains:
+            return "it has learnt no explanations: there were no reviews when it was trained"
+        return None
+
+    def reads_history(self, prompt: Prompt) -> bool:
+        return prompt.task == "next"
+
+    def rank(
+        self,
+        prompt: Prompt,
+        users: np.ndarray,
+        histories: Ragged,
+        k: int,
+        how: Decoding,
+        exclude: Ragged | None = None,
+        among: np.ndarray | None = None,
+    ) -> Ranking:
+        width = max(k, how.beams)
+        if how.decode == "free":
+            return write_next(self.model, prompt.id, users, histories, width, how.progress)
+        search = next_items if how.decode == "beam" else exact_next
+        trie = self.model.trie if among is None else self.model.trie_of(among)
+        return search(self.model, prompt.id, users, histories, width, exclude, trie, how.progress)
+
+    def choose(
+        self, prompt: Prompt, users: np.ndarray, histories: Ragged, candidates: np.ndarray, how: Decoding
+    ) -> Ranking:
+        search = write_choice if how.decode == "free" else choose
+        beams = candidates.shape[1] if how.decode == "exact" else how.beams
+        return search(self.model, prompt.id, users, candidates, beams, how.progress)
+
+    def explain(self, prompt: Prompt, asked: pl.DataFrame, how: Decoding) -> list[str]:
+        return explain(self.model, prompt.id, asked, how.text_beams, how.progress)
+
+    def similar(self, items: np.ndarray, k: int) -> Ranking:
+        return nearest_items(self.model, items, k)
+
+    def facts(self) -> list[tuple[str, str]]:
+        model, config, codes = self.model.model, self.model.config, self.model.codes.facts()
+        parts = count_parameters(model)
+        trained, total = sum(part.trained for part in parts), sum(part.total for part in parts)
+        lengths = f"{codes['tokens_shortest']} to {codes['tokens_longest']} tokens, {codes['new_tokens']:,} new ones"
+        apart = f"{codes['collisions']:,} items told apart by a last token alone"
+        grow = "items that come later can be coded" if codes["codes_new_items"] else "later items need a new run"
+        content = [f"{m.name}: {m.tokens} tokens of {m.dim} numbers" for m in model.config.modalities]
+        return [
+            ("parameters", f"{total:,}, {100 * trained / total:.1f} % of them trained by {model.config.peft.method}"),
+            ("item codes", f"{codes['scheme']}: {lengths}, {apart}; {grow}"),
+            ("modalities", "; ".join(content) or "none, text alone"),
+            ("seed", str(config.seed)),
+        ]

@@ -1,0 +1,26 @@
+"""The settings that a model answers by; those of its training are more."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vip5.items import CodeSettings
+from vip5.model.config import MOST_TOKENS
+from vip5.prompts.settings import PromptSettings
+
+
+class ModalityPart(BaseModel):
+    """What a model makes of an item's vector of one modality."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens: int = Field(2, ge=1, le=MOST_TOKENS)  # k
+
+
+class AnswerConfig(BaseModel):
+    """What decides, with the weights, what a model answers."""
+
+    model_config = ConfigDict(frozen=True)  # others among the settings of a training are passed over
+
+    modalities: dict[str, ModalityPart] = {}  # by the name of their store; none: text alone, that is P5
+    codes: CodeSettings = CodeSettings()
+    prompts: PromptSettings = PromptSettings()
+    seed: int = 0

@@ -1,0 +1,221 @@
+"""What a model answers: ranked items and sentences, in batches of people with prompts of like length."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from vip5.data import Ragged
+from vip5.decoding import beam_search, best_items, best_of_beam, greedy
+from vip5.errors import UserError
+from vip5.items import Trie
+from vip5.model.input import ModelInput
+from vip5.predict.model import TrainedModel
+from vip5.prompts import PromptCompiler, Samples
+from vip5.prompts.lengths import of_like_length
+from vip5.prompts.reviews import stars_in_tenths
+from vip5.prompts.samples import slices
+
+BATCH_TOKENS = 32_768  # input tokens with padding, at most, in a batch
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The best items for each of n users, best first."""
+
+    items: np.ndarray  # int [n, K]; -1 where there are fewer
+    scores: np.ndarray | None  # float32 [n, K]: of a model log-probability, -inf where there is no item; or unknown
+
+
+def next_items(
+    run: TrainedModel,
+    prompt: str,
+    users: np.ndarray,
+    histories: Ragged,
+    beams: int = 20,
+    exclude: Ragged | None = None,
+    trie: Trie | None = None,
+    progress: bool = False,
+) -> Ranking:
+    """The `beams` most probable next items for people with the given histories; users int [n], -1 for the unknown.
+
+    exclude: items that must not come out, for each person. trie: of a part of the catalogue; the whole by default.
+    """
+    compiler, samples = _asked_next(run, prompt, users, histories)
+    trie = trie or run.trie
+    width = min(beams, trie.n_items)
+
+    def answer(rows: np.ndarray, batch: ModelInput) -> tuple[Tensor, Tensor]:
+        left_out = None if exclude is None else exclude.take(rows)
+        found = beam_search(run.model, batch, trie=trie, beams=width, exclude=left_out)
+        return found.items_BK, found.scores_BK
+
+    return Ranking(*_answers(run, compiler, samples, answer, progress))
+
+
+def exact_next(
+    run: TrainedModel,
+    prompt: str,
+    users: np.ndarray,
+    histories: Ragged,
+    k: int = 20,
+    exclude: Ragged | None = None,
+    trie: Trie | None = None,
+    progress: bool = False,
+) -> Ranking:
+    """As `next_items`, but exactly the k most probable items: beams can drop some."""
+    compiler, samples = _asked_next(run, prompt, users, histories)
+    trie = trie or run.trie
+    width = min(k, trie.n_items)
+
+    def answer(rows: np.ndarray, batch: ModelInput) -> tuple[Tensor, Tensor]:
+        left_out = None if exclude is None else exclude.take(rows)
+        return best_items(run.model, batch, trie, width, left_out)
+
+    return Ranking(*_answers(run, compiler, samples, answer, progress))
+
+
+def write_next(
+    run: TrainedModel, prompt: str, users: np.ndarray, histories: Ragged, beams: int = 20, progress: bool = False
+) -> Ranking:
+    """What the model writes where nothing holds it to items that exist: as the paper's own code decodes.
+
+    -1 stands where a beam spells no item, and an item may stand twice. Nothing is excluded.
+    """
+    compiler, samples = _asked_next(run, prompt, users, histories)
+    return _written(run, compiler, samples, beams, progress)
+
+
+def choose(
+    run: TrainedModel, prompt: str, users: np.ndarray, candidates: np.ndarray, beams: int = 20, progress: bool = False
+) -> Ranking:
+    """The best of each user's own candidates, int [n, C], in the order in which the prompt shows them.
+
+    With as many beams as candidates none can be dropped: the scores of all of them are exact.
+    """
+    compiler, samples = _asked_choice(run, prompt, users, candidates)
+    codes, width = run.codes.targets(), candidates.shape[1]
+
+    def answer(rows: np.ndarray, batch: ModelInput) -> tuple[Tensor, Tensor]:
+        items = candidates[rows].ravel().astype(np.int64)
+        groups = np.repeat(np.arange(len(rows)), width)
+        trie = Trie.build(codes[items], items, groups).to(run.device)
+        found = beam_search(run.model, batch, trie=trie, roots=trie.roots, beams=min(beams, width))
+        return found.items_BK, found.scores_BK
+
+    return Ranking(*_answers(run, compiler, samples, answer, progress))
+
+
+def write_choice(
+    run: TrainedModel, prompt: str, users: np.ndarray, candidates: np.ndarray, beams: int = 20, progress: bool = False
+) -> Ranking:
+    """As `write_next`, for one of each user's candidates: what is no candidate counts as no item (-1) too."""
+    compiler, samples = _asked_choice(run, prompt, users, candidates)
+    found = _written(run, compiler, samples, beams, progress)
+    inside = (found.items[:, :, None] == candidates[:, None, :]).any(axis=2)
+    return Ranking(np.where(inside, found.items, -1), found.scores)
+
+
+def _asked_next(run: TrainedModel, prompt: str, users: np.ndarray, histories: Ragged) -> tuple[PromptCompiler, Samples]:
+    compiler = _compiler(run, prompt, "next")
+    recent = _most_recent(histories, run.config.prompts.max_history)
+    return compiler, Samples.of(np.zeros(len(users), int), users, recent)
+
+
+def _asked_choice(
+    run: TrainedModel, prompt: str, users: np.ndarray, candidates: np.ndarray
+) -> tuple[PromptCompiler, Samples]:
+    compiler = _compiler(run, prompt, "choice")
+    n, width = candidates.shape
+    lists = Ragged.from_lengths(candidates.astype(np.int32).ravel(), np.full(n, width))
+    samples = Samples.of(np.zeros(n, int), users, lists)
+    if (compiler.input_lengths(samples) >= compiler.max_input).any():
+        raise UserError(
+            f"{width} candidates make a prompt longer than prompts.max_input ({compiler.max_input} tokens), which "
+            "would cut some of them off: give fewer"
+        )
+    return compiler, samples
+
+
+def _written(run: TrainedModel, compiler: PromptCompiler, samples: Samples, beams: int, progress: bool) -> Ranking:
+    """Beam search over all tokens, read as items."""
+    spelled = {run.codes.spelled(row): item for item, row in enumerate(run.codes.targets())}
+    limit = run.codes.targets().shape[1]
+
+    def answer(rows: np.ndarray, batch: ModelInput) -> tuple[Tensor, Tensor]:
+        found = beam_search(run.model, batch, beams=beams, max_length=limit)
+        read = [[spelled.get(run.codes.spelled(beam), -1) for beam in row] for row in found.tokens_BKT.cpu().numpy()]
+        return torch.tensor(read), found.scores_BK
+
+    return Ranking(*_answers(run, compiler, samples, answer, progress))
+
+
+def explain(run: TrainedModel, prompt: str, asked: pl.DataFrame, beams: int = 1, progress: bool = False) -> list[str]:
+    """A sentence for each row of `asked`: greedily, or the best of `beams`.
+
+    asked: user and item (rows of the catalogue, -1 for people who are not known), and what the prompt tells of the
+    review: rating, headline, feature.
+    """
+    compiler = _compiler(run, prompt, "explain").with_reviews(asked)
+    samples = Samples.of(
+        np.zeros(len(asked), int),
+        asked["user"].to_numpy(),
+        item=asked["item"].to_numpy(),
+        review=np.arange(len(asked)),
+        stars=stars_in_tenths(asked),
+    )
+    limit = run.config.prompts.max_target
+
+    def answer(rows: np.ndarray, batch: ModelInput) -> tuple[Tensor]:
+        if beams == 1:
+            return (greedy(run.model, batch, limit),)
+        return (best_of_beam(run.model, batch, beams, max_length=limit),)
+
+    (tokens,) = _answers(run, compiler, samples, answer, progress)
+    return [run.codes.vocabulary.decode(row) for row in tokens]
+
+
+def _compiler(run: TrainedModel, prompt: str, task: str) -> PromptCompiler:
+    compiler = run.compiler([prompt])
+    if compiler.prompts[0].task != task:
+        raise UserError(f"prompt {prompt} is of task {compiler.prompts[0].task}: choose one of task {task}")
+    return compiler
+
+
+def _answers(
+    run: TrainedModel,
+    compiler: PromptCompiler,
+    samples: Samples,
+    answer: Callable[[np.ndarray, ModelInput], Sequence[Tensor]],
+    progress: bool = False,
+) -> list[np.ndarray]:
+    """Run `answer(rows, batch)` over all samples, longest prompts first; results in the samples' order, 0-padded."""
+    if not len(samples):
+        raise UserError("nobody is asked about: give one person at least")
+    groups = of_like_length(np.arange(len(samples)), compiler.input_lengths(samples), BATCH_TOKENS)
+    parts: list[list[np.ndarray]] = []
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not (progress and console.is_terminal))
+    with bar, torch.inference_mode():
+        task = bar.add_task(compiler.prompts[0].id, total=len(samples))
+        for rows in groups:
+            batch = run.batch(compiler, samples.take(rows)).to(run.device)
+            parts.append([part.cpu().numpy() for part in answer(rows, batch)])
+            bar.advance(task, len(rows))
+    back = np.argsort(np.concatenate(groups))
+    return [_stack([part[n] for part in parts])[back] for n in range(len(parts[0]))]
+
+
+def _stack(parts: list[np.ndarray]) -> np.ndarray:
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
+
+
+def _most_recent(histories: Ragged, limit: int) -> Ragged:
+    kept = np.minimum(histories.lengths, limit)
+    return Ragged.from_lengths(histories.values[slices(histories.offsets[1:] - kept, kept)], kept)

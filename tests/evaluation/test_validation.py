@@ -1,0 +1,67 @@
+"""The score that an epoch is chosen by, and a shop split at one point in time."""
+
+from functools import partial
+
+import numpy as np
+import polars as pl
+import pytest
+
+from vip5.audit.audit import audit_system
+from vip5.data import prepare
+from vip5.demo import write_demo
+from vip5.errors import UserError
+from vip5.evaluation import evaluate as module
+from vip5.evaluation.evaluate import evaluate, validation_score
+from vip5.predict.answers import ModelSystem
+from vip5.predict.lists import next_items
+from vip5.predict.model import TrainedModel
+from vip5.training import Run, load_config, train
+
+from .conftest import by_hand, number
+
+
+def test_validation_looks_at_the_validation_items_alone(model, tiny_data, monkeypatch):
+    data, histories = tiny_data, tiny_data.history("validation")
+    scores = validation_score(model, data, data.n_users, 10)
+    found = next_items(model, "A-3", np.arange(data.n_users), histories, 10, histories).items
+    hit, gain = by_hand(found, data.targets("validation"), 10)
+    assert scores == {"A-3 NDCG@10": pytest.approx(gain), "A-3 HR@10": pytest.approx(hit)}
+    monkeypatch.setattr(type(data), "targets", lambda self, split: {"validation": found[:, 0]}[split])
+    assert validation_score(model, data, 4, 10)["A-3 NDCG@10"] == 1.0
+
+
+def test_validation_looks_at_some_of_the_tested_users(model, some, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "next_items", lambda run, name, users, *rest: asked.append(users) or next_items(
+        run, name, users, *rest))  # fmt: skip
+    validation_score(model, some, 5, 10)
+    assert len(asked[0]) == 5 and set(asked[0].tolist()) <= set(some.tested("validation").tolist())
+    validation_score(model, some, 99, 10)
+    assert asked[1].tolist() == some.tested("validation").tolist() == [*range(10), *range(20, 30)]
+
+
+def test_where_nobody_can_be_validated_it_is_said(model, some):
+    counts = some.__dict__["_split_counts"]
+    some.__dict__["_split_counts"] = np.stack([counts.sum(axis=0), 0 * counts[0], 0 * counts[0]])
+    with pytest.raises(UserError, match="no user has both a training and a validation part: set it to 0"):
+        validation_score(model, some, 10)
+
+
+@pytest.mark.slow
+def test_a_shop_split_by_time_from_tables_to_numbers(tmp_path, tiny_settings):
+    """Users who came late are neither trained on nor scored, and are no reason to stop."""
+    write_demo(tmp_path / "shop", users=30, items=40)
+    tables = {name: tmp_path / "shop" / f"{name}.csv" for name in ("interactions", "items", "reviews")}
+    late = pl.read_csv(tables["interactions"]).with_columns(pl.col("user") + " late", pl.col("timestamp") + 10**9)
+    pl.concat([pl.read_csv(tables["interactions"]), late.head(30)]).write_csv(tables["interactions"])
+    data = prepare(tmp_path / "data", **tables, split="time", candidates=9, candidates_by="popularity")
+    tested = data.tested("test")
+    assert 0 < len(tested) < data.n_users and (data.history("train").lengths == 0).any()
+    settings = [*tiny_settings, "modalities.photo=none", "optim.epochs=1", "run.validate_epochs=1"]
+    score = partial(validation_score, dataset=data, users=9)
+    train(Run.new(load_config("best", None, settings), data), tmp_path / "run", validate=score, quiet=True)
+    system = ModelSystem(TrainedModel.load(tmp_path / "run"))
+    done = evaluate(system, data, ["A-3", "B-5"])
+    assert {r.n for r in done.results if r.group == "all"} == {len(tested)}
+    assert number(done, "B-5", "HR@1").task == "one of 10"
+    assert audit_system(system, data).reasons == []
