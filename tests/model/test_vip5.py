@@ -21,8 +21,8 @@ def rows_of(model, tokens):
 def mapped(network, vectors):
     """Tokens [U, k, d] of items' vectors, by the paper's equation."""
     hidden = torch.tanh(vectors @ network.hidden.weight.T + network.hidden.bias)
-    out = (hidden @ network.out.weight.T + network.out.bias).view(len(vectors), -1, 32)
-    return out / (out.square().mean(-1, keepdim=True) + 1e-6).sqrt() * network.norm.weight
+    out = hidden @ network.out.weight.T + network.out.bias  # the norm is over all k·d numbers of an item
+    return (out / (out.square().mean(-1, keepdim=True) + 1e-6).sqrt() * network.norm.weight).view(len(vectors), -1, 32)
 
 
 def test_photos_stand_where_the_categories_say(config, batch):

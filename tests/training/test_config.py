@@ -32,7 +32,16 @@ def test_recipes():
         optim = config.optim
         assert (optim.epochs, optim.batch_size, optim.lr, optim.warmup, optim.clip) == (10, 144, 1e-3, 0.1, 5.0)
         assert config.samples == SamplesPart(
-            next=5, next_yes_no=5, yes_no=5, choice=5, explain=1, candidates=100, last_positions=3, first_positions=3
+            next=5,
+            next_yes_no=5,
+            yes_no=5,
+            choice=5,
+            explain=1,
+            candidates=100,
+            mix="prompts",
+            last_positions=3,
+            first_positions=3,
+            shortest_history=2,
         )
         assert (config.prompts.max_input, config.prompts.max_target) == (1024, 64)
     assert load_config("paper", None, ["model.backbone=x"]).model.size == "small"

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class MappingNetwork(nn.Module):
-    """f: d_v → k·d/2 → tanh → k·d, seen as k tokens of width d, each under a T5 layer norm."""
+    """f: d_v → k·d/2 → tanh → k·d, then one T5 layer norm over all of k·d, as in the authors' code: k tokens."""
 
     def __init__(self, dim: int, tokens: int, d_model: int, eps: float) -> None:
         super().__init__()
@@ -13,7 +13,7 @@ class MappingNetwork(nn.Module):
         width = tokens * d_model
         self.hidden = nn.Linear(dim, width // 2)
         self.out = nn.Linear(width // 2, width)
-        self.norm = nn.RMSNorm(d_model, eps=eps)
+        self.norm = nn.RMSNorm(width, eps=eps)
         # Stands in for the vector, ahead of the network, so that an item without one is as loud as any other.
         self.missing = nn.Parameter(torch.empty(dim))
         for linear in (self.hidden, self.out):
@@ -24,5 +24,5 @@ class MappingNetwork(nn.Module):
     def forward(self, vectors_UV: Tensor, present_U: Tensor) -> Tensor:
         """Tokens [U, k, d] of U items; rows of `vectors_UV` that are not present are not read."""
         x_UV = torch.where(present_U[:, None], vectors_UV, self.missing)
-        y_UKD = self.out(torch.tanh(self.hidden(x_UV))).unflatten(-1, (self.tokens, -1))
-        return self.norm(y_UKD.float())
+        y_UW = self.out(torch.tanh(self.hidden(x_UV)))
+        return self.norm(y_UW.float()).unflatten(-1, (self.tokens, -1))

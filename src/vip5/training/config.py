@@ -43,6 +43,9 @@ class SamplesPart(_Part):
     yes_no: int = Field(5, ge=0)
     choice: int = Field(5, ge=0)
     explain: int = Field(1, ge=0)  # for each review
+    # tasks: so many of each task. prompts, as the authors draw: as many as a family's two tasks have together, each of
+    # a prompt drawn over all of the family's
+    mix: Literal["tasks", "prompts"] = "tasks"
     candidates: int = Field(100, ge=2)  # of a choice, the right one among them
     last_positions: Literal["any"] | PositiveInt = 3  # a next-item target is one of the last n of the training part
     shortest_history: int = Field(1, ge=1)  # items that a history shows at least

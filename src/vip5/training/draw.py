@@ -13,8 +13,6 @@ from vip5.prompts.reviews import explainable, fillable, stars_in_tenths
 from vip5.prompts.samples import SEPARATORS, slices
 from vip5.training.config import RunConfig
 
-STAR_JITTER = 0.4  # spread of the rating in the targets of C-7 and C-8; the authors draw around the true star
-
 
 class SampleDrawer:
     """Draws an epoch's samples; the same seed and epoch give the same samples."""
@@ -34,26 +32,43 @@ class SampleDrawer:
     def draw(self, epoch: int) -> Samples:
         """All samples of an epoch, not yet in random order."""
         rng = np.random.default_rng([self.config.seed, epoch])
-        counts = self.config.samples
+        with_past, with_any = self.config.samples.shortest_history, 0
         parts = []
-        if len(self.of_task["next"]) and counts.next:
-            parts.append(self._next(rng, counts.next, "next"))
-        if len(self.of_task["next_yes_no"]) and counts.next_yes_no:
-            parts.append(self._yes_no(rng, self._next(rng, counts.next_yes_no, "next_yes_no")))
-        if len(self.of_task["yes_no"]) and counts.yes_no:
-            parts.append(self._yes_no(rng, self._bought_items(rng, counts.yes_no, "yes_no")))
-        if len(self.of_task["choice"]) and counts.choice:
-            parts.append(self._choice(rng, self._bought_items(rng, counts.choice, "choice")))
-        if len(self.of_task["explain"]) and counts.explain and len(self.reviews):
-            parts.append(self._explain(rng, counts.explain))
+        next_one, next_yes_no = self._asked(rng, "next", "next_yes_no", with_past)
+        if len(next_one):
+            parts.append(self._next(rng, next_one, "next"))
+        if len(next_yes_no):
+            parts.append(self._yes_no(rng, self._next(rng, next_yes_no, "next_yes_no")))
+        yes_no, choice = self._asked(rng, "yes_no", "choice", with_any)
+        if len(yes_no):
+            parts.append(self._yes_no(rng, self._bought_items(rng, yes_no, "yes_no")))
+        if len(choice):
+            parts.append(self._choice(rng, self._bought_items(rng, choice, "choice")))
+        reviewed = self.config.samples.explain
+        if len(self.of_task["explain"]) and reviewed and len(self.reviews):
+            parts.append(self._explain(rng, reviewed))
         parts = [part for part in parts if len(part)]
         return Samples.join(parts) if parts else Samples.of(np.zeros(0, int), np.zeros(0, int))
 
-    def _next(self, rng: np.random.Generator, times: int, task: str) -> Samples:
+    def _asked(self, rng: np.random.Generator, one: str, other: str, longer: int) -> tuple[np.ndarray, np.ndarray]:
+        """The users of the samples of a family's two tasks, those alone whose training part is longer than `longer`.
+
+        With mix "prompts" each sample is of a prompt drawn over both tasks', as in P5 (Geng et al. 2022).
+        """
+        users, counts = np.flatnonzero(self.history.lengths > longer), self.config.samples
+        prompts = np.array([len(self.of_task[task]) for task in (one, other)])
+        times = np.array([getattr(counts, task) for task in (one, other)])
+        if counts.mix == "prompts" and prompts.all():
+            both = np.repeat(users, times.sum())
+            of_one = rng.integers(0, prompts.sum(), len(both)) < prompts[0]
+            return both[of_one], both[~of_one]
+        first, second = (np.repeat(users, n) for n in np.where(prompts > 0, times, 0))
+        return first, second
+
+    def _next(self, rng: np.random.Generator, users: np.ndarray, task: str) -> Samples:
         """A target among the last positions of the training part, a history that starts among the first."""
         settings, lengths = self.config.samples, self.history.lengths
         shortest = settings.shortest_history
-        users = np.repeat(np.flatnonzero(lengths > shortest), times)
         length = lengths[users]
         first = np.zeros(len(users), int) if settings.last_positions == "any" else length - settings.last_positions
         end = rng.integers(np.maximum(first, shortest), length)
@@ -69,9 +84,8 @@ class SampleDrawer:
             separator=rng.integers(0, len(SEPARATORS), len(users)),
         )
 
-    def _bought_items(self, rng: np.random.Generator, times: int, task: str) -> Samples:
-        """An item of the user's training part, at random."""
-        users = np.repeat(np.flatnonzero(self.history.lengths), times)
+    def _bought_items(self, rng: np.random.Generator, users: np.ndarray, task: str) -> Samples:
+        """An item of each user's training part, at random."""
         item = self.history.values[self.history.offsets[users] + rng.integers(0, self.history.lengths[users])]
         return Samples.of(rng.choice(self.of_task[task], len(users)), users, item=item)
 
@@ -122,8 +136,7 @@ class SampleDrawer:
         prompt = self.of_task["explain"][choice]
         stars = stars_in_tenths(table)[rows]
         jittered = np.array(["{star_rating}" in p.target for p in self.prompts])[prompt]
-        most = np.where(stars > 50, 100, 50)  # scales to 5 and to 10
-        noisy = np.clip(np.round(stars + 10 * rng.normal(0, STAR_JITTER, len(stars))), 10, most).astype(int)
+        noisy = jittered_stars(rng, stars)
         return Samples.of(
             prompt,
             table["user"].to_numpy()[rows],
@@ -131,3 +144,16 @@ class SampleDrawer:
             review=rows,
             stars=np.where(jittered & (stars >= 0), noisy, stars),
         )
+
+
+def jittered_stars(rng: np.random.Generator, tenths: np.ndarray) -> np.ndarray:
+    """Ratings as the targets of C-7 and C-8 say them, int [n] in tenths: drawn normally around the middle of the star's
+    band with a quarter of its width, and kept within 1 to 5 (on a scale to 10, to 10).
+
+    The bands are those of the authors: 1 to 1.4, 1.5 to 2.4, …, 4.5 to 5.
+    """
+    most = np.where(tenths > 50, 100, 50)
+    star = (tenths + 5) // 10 * 10  # the band is of what rounds to it
+    low, high = np.maximum(star - 5, 10), np.minimum(star + 4, most)
+    drawn = rng.normal((low + high) / 2, np.maximum(high - low, 0) / 4)
+    return np.clip(np.round(drawn), 10, most).astype(int)
