@@ -87,6 +87,13 @@ class _Program:
         self.is_list = np.array([slot.field in LIST_FIELDS for slot in self.slots], bool)
         self.column = np.array([_COLUMNS.index(ROW_OF.get(slot.field, "")) for slot in self.slots], int)
         self.of_reviews = np.array([slot.field in REVIEW_FIELDS for slot in self.slots], bool)
+        self.first = np.full(len(self.slots), -1)  # where the table of each slot begins; -1: not known yet
+
+    def for_other_reviews(self) -> "_Program":
+        """The same slots; what is known of the tables of reviews is forgotten."""
+        other = copy(self)
+        other.first = np.where(self.of_reviews, -1, self.first)
+        return other
 
 
 class _Tables:
@@ -127,6 +134,7 @@ class PromptCompiler:
         other = copy(self)
         other.texts = self.texts.of_reviews(reviews)
         other._of_reviews = _Tables(other._make, _OWN)
+        other._input, other._target = self._input.for_other_reviews(), self._target.for_other_reviews()
         return other
 
     def index(self, prompt_id: str) -> int:
@@ -154,13 +162,12 @@ class PromptCompiler:
         """
         n_slots, n_items = program.lengths[samples.prompt], samples.items.lengths
         slot, row = slices(program.starts[samples.prompt], n_slots), np.repeat(np.arange(len(samples)), n_slots)
-        table = self._firsts(program, slot)
+        if (missing := slot[program.first[slot] < 0]).size:
+            self._look_up(program, np.unique(missing))
         columns = np.zeros((len(_COLUMNS), len(samples)), np.int64)
         for own, name in zip(columns[1:], _COLUMNS[1:], strict=True):
             own[:] = getattr(samples, name)
-            if name == "user":
-                own[own < 0] = self.texts.catalogue.n_users
-        first = table[slot] + columns[program.column[slot], row]
+        first = program.first[slot] + columns[program.column[slot], row]
         is_list = program.is_list[slot]
         width = np.where(is_list, np.maximum(2 * n_items[row] - 1, 0), 1)  # items, and separators between them
         ends = _ends(width)
@@ -174,13 +181,12 @@ class PromptCompiler:
             spans[slices(place, lengths, step=2)] = np.repeat(first, lengths) + items
         return spans, ends[_ends(n_slots)]
 
-    def _firsts(self, program: _Program, used: np.ndarray) -> np.ndarray:
-        """The number of the first span of each slot's table; made for the used slots alone."""
-        firsts = np.full(len(program.slots), -1, np.int64)
-        for number in np.flatnonzero(np.bincount(used, minlength=len(firsts))):
-            own = self._of_reviews if program.of_reviews[number] else None
-            firsts[number] = (own or self._tables).first_of(program.slots[number])
-        return firsts
+    def _look_up(self, program: _Program, slots: np.ndarray) -> None:
+        """Note where these slots' tables begin. Threads that do it at once note the same numbers."""
+        for number in slots:
+            slot, own = program.slots[number], self._of_reviews if program.of_reviews[number] else None
+            of_people = ROW_OF.get(slot.field) == "user"  # whose table has a row -1, see `_with_nobody`
+            program.first[number] = (own or self._tables).first_of(slot) + of_people
 
     def _arrays(self, spans: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
         """The pool's arrays, and the spans' numbers in them: of a request with its own reviews, of those it needs."""
@@ -228,11 +234,11 @@ class PromptCompiler:
             return codes.spans(slot.prefix, slot.suffix), None
         of_people = ROW_OF[slot.field] == "user"
         if of_people and self.texts.user_tokens:
-            return _and_nobody(codes.user_spans(self.texts.catalogue.n_users, slot.prefix, slot.suffix)), None
+            return _with_nobody(codes.user_spans(self.texts.catalogue.n_users, slot.prefix, slot.suffix)), None
         column = self.texts.column(slot.field)
         column = column[:-1] if of_people else column
         spans = vocabulary.encode([f"{slot.prefix}{text}{slot.suffix}" for text in column])
-        return _and_nobody(spans) if of_people else spans, None
+        return _with_nobody(spans) if of_people else spans, None
 
     def _with_content(self, tokens: Ragged, words: np.ndarray | None) -> tuple[Spans, np.ndarray]:
         """Rows of item tokens, each followed by the item's K tokens of modalities, every one a word of its own."""
@@ -254,10 +260,9 @@ class PromptCompiler:
         return Spans(Ragged(values, offsets), out_words), content
 
 
-def _and_nobody(spans: Spans) -> Spans:
-    """With one row more, of no token: what is said of people who are not known."""
-    offsets = spans.tokens.offsets
-    return Spans(Ragged(spans.tokens.values, np.append(offsets, offsets[-1])), spans.words)
+def _with_nobody(spans: Spans) -> Spans:
+    """With one row before, of no token: row -1, what is said of people who are not known."""
+    return Spans(Ragged(spans.tokens.values, np.append(0, spans.tokens.offsets)), spans.words)
 
 
 def collate(
@@ -274,18 +279,20 @@ def collate(
     categories = np.full(inside.shape, TEXT, np.int64)
     input_ids[inside] = inputs.tokens
     whole_words[inside] = inputs.words
-    shown, content = inputs.content[inputs.content >= 0], {}
-    if len(shown):
+    is_shown, content = inputs.content >= 0, dict[str, Content]()
+    if len(shown := inputs.content[is_shown]):
         item, within = np.divmod(shown, sum(tokens.values()))
-        category = np.zeros(len(inputs.content), np.int64)
-        category_of = np.repeat(np.arange(1, len(tokens) + 1), list(tokens.values()))  # of an item's j-th token
-        category[inputs.content >= 0] = category_of[within]
-        categories[inside] = category
-        begin = 0
-        for name, k in tokens.items():
-            mine = (within >= begin) & (within < begin + k)
-            content[name] = _content(item[mine], within[mine] - begin, k, stores[name])
-            begin += k
+        if len(tokens) == 1:  # one modality, the usual case: nothing to take apart
+            categories[inside] = is_shown
+            content = {name: _content(item, within, k, stores[name]) for name, k in tokens.items()}
+        else:
+            category, begin = is_shown.astype(np.int64), 0
+            category[is_shown] = np.repeat(np.arange(1, len(tokens) + 1), list(tokens.values()))[within]
+            categories[inside] = category
+            for name, k in tokens.items():
+                mine = (within >= begin) & (within < begin + k)
+                content[name] = _content(item[mine], within[mine] - begin, k, stores[name])
+                begin += k
     target_ids = None
     if targets is not None:
         lengths = targets.lengths
