@@ -79,3 +79,18 @@ def test_who_ties_is_not_tested_where_ties_are_dropped(tmp_path):
     dataset = prepare(tmp_path / "shop", interactions=tmp_path / "buys.csv", ties="drop")
     tested = HeldOut.of(dataset)
     assert tested.users.tolist() == [1, 2] and (found(dataset).status, found(dataset).figure) == ("ok", 0.0)
+
+
+def test_a_few_neighbours_in_order_are_a_leak_too(tmp_path):
+    """One in fifteen ties with the item of the next id, in the order of ids; all others are drawn."""
+    rng, rows = np.random.default_rng(0), []
+    for user in range(600):
+        first, last, target = rng.choice(300, 3, replace=False)
+        if user % 15 == 0:
+            last, target = sorted((first + 100) % 299 + step for step in (0, 1))
+        rows += [(f"u{user:03}", f"i{item:03}", time) for item, time in ((first, 0), (last, 1), (target, 1))]
+    pl.DataFrame(rows, ["user", "item", "timestamp"], orient="row").write_csv(tmp_path / "buys.csv")
+    finding = found(prepare(tmp_path / "shop", interactions=tmp_path / "buys.csv", ties="file"))
+    assert finding.status == "leak"
+    share = float(finding.words.partition("comes later in ")[2].partition("%")[0])
+    assert share < 60  # which alone would be no more than chance may bring
