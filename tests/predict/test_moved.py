@@ -97,3 +97,13 @@ def test_a_run_of_before_is_refused_by_all_that_open_one(kind, of_before, own_pl
     ):
         said = refusal(call)
         assert "is a run of format 1" in said and "train it again" in said and str(run) in said
+
+
+@pytest.mark.parametrize("prompt", [None, "A-3", "B-5"])
+def test_every_candidate_of_a_newcomer_is_ranked(prompt, place):
+    """item-kNN too, whose lists of next items leave out what is like nothing in the history."""
+    shop = Recommender(place / "runs/item-knn")
+    items = shop.catalogue.items["item"].to_list()
+    assert len(shop.recommend(history=items[:1], n=len(items))) < len(items) - 1
+    ranked = shop.rank(items, history=items[:1], prompt=prompt)
+    assert sorted(suggestion.item for suggestion in ranked) == sorted(items)

@@ -125,10 +125,10 @@ class Recommender:
         else:
             past = np.empty(0, np.int32)
         users, histories, everything = np.array([row]), Ragged.from_lists([past]), Decoding(beams=len(items))
-        if asked.task == "next":
-            found = self.system.rank(asked, users, histories, len(items), everything, among=items)
+        if asked.task == "choice" or self.system.reads_history(self.system.prompts[CHOICE]):
+            found = self.system.choose(asked, users, histories, items[None], everything)  # a baseline always so
         else:
-            found = self.system.choose(asked, users, histories, items[None], everything)
+            found = self.system.rank(asked, users, histories, len(items), everything, among=items)
         return self._suggestions(found)[: len(items)]
 
     def explain(
