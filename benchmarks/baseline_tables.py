@@ -25,24 +25,37 @@ def baselines(folder: Path) -> str:
     """Every task on every data set: each system's numbers, and below them what others report for it."""
     stored = _stored(folder)
     parts = []
-    for prompt, (title, metrics) in TASKS.items():
-        for dataset, data in stored["data"].items():
-            rows = _rows(stored, prompt, [dataset])
-            if not any(_runs(stored, row, dataset, prompt) for row in rows):
-                continue
-            parts.append(f"**{title}** · {dataset}, test, protocol {data['protocol']}, data `{data['hash'][:12]}`")
-            head = ["system", "", *metrics, "seeds", "validation", "best epoch", "minutes to it", "minutes"]
-            lines = [f"| {' | '.join(head)} |", "| --- | --- " + "| ---: " * (len(head) - 2) + "|"]
-            for row in rows:
-                for source, numbers in _published(row["name"], dataset, prompt):
-                    cells = [_form(numbers[m], prompt) if m in numbers else "" for m in metrics]
-                    lines.append(f"| {row['title']} | {source} | {' | '.join(cells)} | | | | | |")
-                runs = _runs(stored, row, dataset, prompt)
-                numbers = [_over_seeds(runs, prompt, m) for m in metrics] if runs else [""] * len(metrics)
-                cells = [row["title"], "ours" if runs else "not run", *numbers, str(len(runs) or ""), *_training(runs)]
-                lines.append(f"| {' | '.join(cells)} |")
-            parts.append("\n".join(lines))
+    for prompt in TASKS:
+        for dataset in stored["data"]:
+            parts += _table(stored, prompt, dataset) + _table(_of_other_policy(stored), prompt, dataset)
     return "\n\n".join([*parts, _source(stored)]) + "\n"
+
+
+def _table(stored: dict[str, Any], prompt: str, dataset: str) -> list[str]:
+    """A heading and a table; nothing where nothing was measured."""
+    (title, metrics), data = TASKS[prompt], stored["data"][dataset]
+    rows = _rows(stored, prompt, [dataset])
+    measured = [run for row in rows for run in _runs(stored, row, dataset, prompt)]
+    if not measured:
+        return []
+    notes = "".join(f"; {note}" for note in dict.fromkeys(note for run in measured for note in run.get("notes", ())))
+    head = ["system", "", *metrics, "seeds", "validation", "best epoch", "minutes to it", "minutes"]
+    lines = [f"| {' | '.join(head)} |", "| --- | --- " + "| ---: " * (len(head) - 2) + "|"]
+    for row in rows:
+        for source, numbers in _published(row["name"], dataset, prompt):
+            cells = [_form(numbers[m], prompt) if m in numbers else "" for m in metrics]
+            lines.append(f"| {row['title']} | {source} | {' | '.join(cells)} | | | | | |")
+        runs = _runs(stored, row, dataset, prompt)
+        numbers = [_over_seeds(runs, prompt, m) for m in metrics] if runs else [""] * len(metrics)
+        cells = [row["title"], "ours" if runs else "not run", *numbers, str(len(runs) or ""), *_training(runs)]
+        lines.append(f"| {' | '.join(cells)} |")
+    heading = f"**{title}** · {dataset}, test, protocol {data['protocol']}, data `{data['hash'][:12]}`{notes}"
+    return [heading, "\n".join(lines)]
+
+
+def _of_other_policy(stored: dict[str, Any]) -> dict[str, Any]:
+    """The same runs, evaluated by the policy on repeats that is not the data's default, where they were."""
+    return stored | {"runs": [run | run["other"] for run in stored["runs"] if run.get("other")]}
 
 
 def summary(folder: Path) -> str:

@@ -5,7 +5,10 @@ Usage: python benchmarks/baselines.py DATA [OUT] [--only NAME,â€¦] [--datasets â
 DATA holds the dataset folders, each under its own name. The rows and their settings are those of baselines.toml. A run
 stays in OUT/DATASET/ROW-SEED with its results.json; what is done is not done again, what was stopped goes on, and what
 another call of this script is at is left to it. Seed 0 of all comes first. When the minutes are over, or at ctrl-C,
-what is finished is collected; so it is with `--minutes 0`, which runs nothing.
+what is finished is collected; so it is with `--minutes 0`, which runs nothing. Stored runs that
+are not in OUT stay where their data and settings are still the same: sets can be measured on different days.
+
+Where people buy things again, next items are evaluated both with those of the history and without them.
 """
 
 import argparse
@@ -27,8 +30,9 @@ from vip5 import __version__
 from vip5.baselines.registry import BASELINES, baseline
 from vip5.data import Dataset
 from vip5.errors import UserError
-from vip5.evaluation.evaluate import evaluate
+from vip5.evaluation.evaluate import Evaluation, evaluate
 from vip5.evaluation.opened import open_on_dataset
+from vip5.evaluation.options import EvaluateOptions
 from vip5.evaluation.results import EVERYONE, RESULTS, Machine, Results
 from vip5.files import write_text
 from vip5.predict.baseline import fit_run
@@ -38,6 +42,7 @@ from vip5.runs import METRICS_FILE
 HERE = Path(__file__).parent
 SETS, SEEDS = ("beauty", "sports", "toys"), (0, 1, 2)
 PROMPTS = ("A-3", "B-5", "C-3", "C-12")  # one of each task; explanations with and without the feature word
+OTHER = "results-other.json"  # beside results.json: next items by the policy on repeats that is not the data's default
 SHOWN = ("HR@1", "HR@5", "NDCG@5", "HR@10", "NDCG@10", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L")
 
 
@@ -73,10 +78,18 @@ def run_one(row: Row, dataset: Dataset, folder: Path, seed: int, command: str) -
         settings = row.settings_on(folder.parent.name, seed)
         fit_run(row.registered, dataset, folder, settings, command, quiet=True)
     if not (folder / RESULTS).is_file():
-        found = evaluate(*open_on_dataset(folder, dataset.path), PROMPTS)
+        system, data = open_on_dataset(folder, dataset.path)
+        if dataset.manifest.counts["repeats"] and not row.writes:
+            other = EvaluateOptions(allow_again=not dataset.buys_again)
+            record(evaluate(system, data, PROMPTS[:1], other), command).save(folder / OTHER)
+        found = evaluate(system, data, PROMPTS)
         found.save(folder)
-        how = {"beams": found.options.beams, "history_excluded": not found.again, "threads": torch.get_num_threads()}
-        Results.record(found.results, command, "cpu", how, notes=found.notes).save(folder / RESULTS)
+        record(found, command).save(folder / RESULTS)  # last: with it the run is done
+
+
+def record(found: Evaluation, command: str) -> Results:
+    how = {"beams": found.options.beams, "history_excluded": not found.again, "threads": torch.get_num_threads()}
+    return Results.record(found.results, command, "cpu", how, notes=found.notes)
 
 
 @contextmanager
@@ -101,27 +114,36 @@ def collected(row: Row, folder: Path, seed: int) -> dict[str, Any]:
     if not is_finished(folder) or not (folder / RESULTS).is_file():
         raise UserError("unfinished")
     system, about = BASELINES[row.registered], read_run(folder, "baseline")
-    config = system.check(about["config"])
-    if about["baseline"] != system.name or config != system.check(row.settings_on(folder.parent.name, seed)):
+    settings = settings_of(row, folder.parent.name, seed)
+    if about["baseline"] != system.name or system.check(about["config"]).model_dump(mode="json") != settings:
         raise UserError("made with other settings than its row has: remove its folder, or mend the row")
     results = Results.load(folder / RESULTS)
-    metrics: dict[str, dict[str, Any]] = {}
-    for r in results.results:
-        if (r.kind, r.group) == ("model", EVERYONE) and r.prompt in PROMPTS and r.metric in SHOWN:
-            metrics.setdefault(r.prompt, {})[r.metric] = {"value": r.value, "low": r.low, "high": r.high, "n": r.n}
+    other = Results.load(folder / OTHER) if (folder / OTHER).is_file() else None
     return {
         "row": row.name,
         "dataset": folder.parent.name,
         "seed": seed,
         "data_hash": about["dataset"]["hash"],
         "protocol": about["dataset"]["protocol"],
-        "settings": config.model_dump(mode="json"),
+        "settings": settings,
         "date": results.date,
+        "version": results.version,
         "machine": results.machine.model_dump(),
         "threads": results.decoding.get("threads"),
         "training": training(folder, getattr(system, "goal", "")),
-        "test": metrics,
+        "notes": list(results.notes),
+        "test": metrics(results),
+        "other": None if other is None else {"notes": list(other.notes), "test": metrics(other)},
     }
+
+
+def metrics(results: Results) -> dict[str, dict[str, Any]]:
+    """By prompt and metric, of all users."""
+    found: dict[str, dict[str, Any]] = {}
+    for r in results.results:
+        if (r.kind, r.group) == ("model", EVERYONE) and r.prompt in PROMPTS and r.metric in SHOWN:
+            found.setdefault(r.prompt, {})[r.metric] = {"value": r.value, "low": r.low, "high": r.high, "n": r.n}
+    return found
 
 
 def training(folder: Path, goal: str) -> dict[str, Any] | None:
@@ -142,8 +164,10 @@ def training(folder: Path, goal: str) -> dict[str, Any] | None:
     }
 
 
-def collect(rows: list[Row], out: Path, seeds: list[int], command: str) -> dict[str, Any]:
-    """All finished runs under `out`, and what is not there, with the reason."""
+def collect(
+    rows: list[Row], data_folder: Path, out: Path, seeds: list[int], command: str, before: dict[str, Any]
+) -> dict[str, Any]:
+    """Finished runs under `out`, the stored ones of `before` on the same data, and what is missing, with the reason."""
     runs: list[dict[str, Any]] = []
     missing: dict[tuple[str, str, str], list[int]] = {}  # seeds by row, data set and reason
     for row in rows:
@@ -153,8 +177,15 @@ def collect(rows: list[Row], out: Path, seeds: list[int], command: str) -> dict[
                     runs.append(collected(row, out / dataset / f"{row.name}-{seed}", seed))
                 except UserError as error:
                     missing.setdefault((row.name, dataset, str(error)), []).append(seed)
-    data: dict[str, dict[str, str]] = {}
-    for run in runs:
+    kept = still_valid(rows, before, runs, orders_of(data_folder))
+    there = {(run["row"], run["dataset"], run["seed"]) for run in kept}
+    not_run = [
+        {"row": row, "dataset": dataset, "seeds": lacking, "why": why}
+        for (row, dataset, why), at in missing.items()
+        if (lacking := [seed for seed in at if (row, dataset, seed) not in there])
+    ]
+    data: dict[str, dict[str, Any]] = {}
+    for run in runs + kept:
         own = {"hash": run["data_hash"], "protocol": run["protocol"]}
         if data.setdefault(run["dataset"], own) != own:
             raise UserError(f"two data sets under one name ({out / run['dataset']}): keep the runs of one")
@@ -165,11 +196,46 @@ def collect(rows: list[Row], out: Path, seeds: list[int], command: str) -> dict[
         "machine": Machine.here("cpu").model_dump(),
         "data": data,
         "rows": [row.model_dump(include={"name", "title", "writes", "datasets"}, mode="json") for row in rows],
-        "runs": runs,
-        "not_run": [
-            {"row": row, "dataset": dataset, "seeds": at, "why": why} for (row, dataset, why), at in missing.items()
-        ],
+        "runs": in_order(runs + kept, rows),
+        "not_run": not_run,
     }
+
+
+def still_valid(
+    rows: list[Row], before: dict[str, Any], now: list[dict[str, Any]], orders: dict[str, list[str]]
+) -> list[dict[str, Any]]:
+    """The stored runs that were not made again: of the same data as the new ones, and what their row says still."""
+    named = {row.name: row for row in rows}
+    hashes = {run["dataset"]: run["data_hash"] for run in now}
+    again = {(run["row"], run["dataset"], run["seed"]) for run in now}
+    return [
+        {"version": before["version"], "other": None}
+        | run
+        | {"notes": run.get("notes") or orders.get(run["data_hash"], [])}
+        for run in before.get("runs", ())
+        if (run["row"], run["dataset"], run["seed"]) not in again
+        and run["data_hash"] == hashes.get(run["dataset"], run["data_hash"])
+        and (row := named.get(run["row"]))
+        and run["dataset"] in row.datasets
+        and run["settings"] == settings_of(row, run["dataset"], run["seed"])
+    ]
+
+
+def orders_of(data_folder: Path) -> dict[str, list[str]]:
+    """Where the order within a user comes from, by data hash: what runs of before versions do not tell themselves."""
+    folders = [Dataset(file.parent) for file in sorted(data_folder.glob("*/manifest.json"))]
+    return {dataset.hash: [dataset.order_note] for dataset in folders}
+
+
+def settings_of(row: Row, dataset: str, seed: int) -> dict[str, Any]:
+    """All settings of a run, defaults included."""
+    return BASELINES[row.registered].check(row.settings_on(dataset, seed)).model_dump(mode="json")
+
+
+def in_order(runs: list[dict[str, Any]], rows: list[Row]) -> list[dict[str, Any]]:
+    """By row, then by data set as the row has them, then by seed."""
+    place = {(row.name, name): (n, m) for n, row in enumerate(rows) for m, name in enumerate(row.datasets)}
+    return sorted(runs, key=lambda run: (place[run["row"], run["dataset"]], run["seed"]))
 
 
 @contextmanager
@@ -232,7 +298,8 @@ def main(arguments: list[str] | None = None) -> None:
                 run_all(wanted, given, command)
     except KeyboardInterrupt:
         print("stopped", flush=True)
-    stored = collect(rows, given.out, sorted({*SEEDS, *given.seeds}), command)
+    before = json.loads(given.json.read_text("utf-8")) if given.json.is_file() else {}
+    stored = collect(rows, given.data, given.out, sorted({*SEEDS, *given.seeds}), command, before)
     write_text(given.json, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
     print(f"{given.json}: {len(stored['runs'])} runs")
     for lacks in stored["not_run"]:

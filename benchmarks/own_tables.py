@@ -1,8 +1,9 @@
-"""Tables of results that are not one evaluation's: code schemes side by side, what `vip5 compare` calls, int8."""
+"""Tables of results that are not one evaluation's: code schemes side by side, what `vip5 compare` calls, ties, int8."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from vip5.evaluation.results import Result
@@ -97,6 +98,36 @@ def audit(folder: Path) -> str:
     )
 
 
+def ties(folder: Path) -> str:
+    """How many test targets tie with the purchase before, and what the next higher raw id finds of them."""
+    stored = json.loads((folder / "ties.json").read_text("utf-8"))
+    columns = [(metric, whom) for whom in ("all", "tied") for metric in ("HR@1", "HR@10")]
+    names = " | ".join(f"{metric}, {whom}" for metric, whom in columns)
+    lines = [f"| data | order of ties | test targets | tied | {names} | audit |"]
+    lines.append("| --- | --- " + "| ---: " * 6 + "| --- |")
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    hashes: dict[str, list[str]] = {}
+    for row in stored["rows"]:
+        groups.setdefault((row["dataset"], row["ties"]), []).append(row)
+        hashes.setdefault(row["dataset"], []).append(f"`{row['data_hash'][:12]}`")
+    for (name, how), rows in groups.items():
+        timed = rows[0]["order"] == "time"
+        order = {"file": "the file's", "shuffle": "shuffled"}[how] if timed else "comes with an order and no time"
+        cells = [name, order, f"{rows[0]['n']:,}", f"{rows[0]['tied_share']:.1%}" if timed else "–"]
+        cells += [_over([r["rule"][whom][m] for r in rows]) if whom in rows[0]["rule"] else "–" for m, whom in columns]
+        cells.append(", ".join(dict.fromkeys(r["check"]["status"] for r in rows)))
+        lines.append(f"| {' | '.join(cells)} |")
+    data = "; ".join(f"{name} {', '.join(found)}" for name, found in hashes.items())
+    seeds = ", ".join(str(seed) for seed in sorted({row["seed"] for row in stored["rows"]}))
+    m = stored["machine"]
+    return "\n".join(lines) + (
+        "\n\nSquare brackets: 95 % bootstrap over users, 10,000 resamples. Round ones: the lowest and the highest of "
+        f"the shuffle's seeds {seeds}, whose mean stands before. Data, the file's order first, then by seed: {data}. "
+        f"Measured by `{stored['command']}` (vip5 {stored['version']}) on {stored['date'][:10]}; {m['cpu']}, "
+        f"{m['cores']} cores, Python {m['python']}.\n"
+    )
+
+
 def int8(folder: Path) -> str:
     """What 8-bit integers cost in accuracy."""
     stored = json.loads((folder / "int8.json").read_text("utf-8"))
@@ -163,6 +194,14 @@ def _scheme(system: str) -> str:
 def _bounds(cell: dict[str, float], signed: bool = False) -> str:
     value, low, high = (_number(cell[name], signed) for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
+
+
+def _over(cells: list[dict[str, float]]) -> str:
+    """One number with its interval, or the mean of several with their range."""
+    if len(cells) == 1:
+        return _bounds(cells[0])
+    values = [cell["value"] for cell in cells]
+    return f"{_number(mean(values))} ({_number(min(values))}–{_number(max(values))})"
 
 
 def _number(value: float, signed: bool = False) -> str:

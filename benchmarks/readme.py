@@ -1,9 +1,9 @@
 """Fill in the tables of results in README.md, benchmarks/RESULTS.md and docs/audit.md: `make results`.
 
 What stands between `<!-- results:NAME -->` and `<!-- /results -->` is made from `benchmarks/results/NAME.json`; the
-name `summary` stands for one table of them all; own_tables.py makes those of `audit`, `codes`, `history` and `int8`,
-baseline_tables.py those of `baselines`, `baselines-summary`, `trials` and `reference`, speed_tables.py those of `speed`
-and `speed-summary`, from `benchmarks/results/speed/`.
+name `summary` stands for one table of them all; own_tables.py makes those of `audit`, `codes`, `history`, `int8` and
+`ties`, baseline_tables.py those of `baselines`, `baselines-summary`, `trials` and `reference`, speed_tables.py those of
+`speed` and `speed-summary`, from `benchmarks/results/speed/`.
 """
 
 import re
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "RESULTS.md", ROOT / "docs" / "audit.md")
 MARKED = re.compile(r"(<!-- results:(?P<name>[\w-]+) -->\n)(?P<table>.*?)(<!-- /results -->)", re.DOTALL)
-SUMMARY = ("quickstart", "beauty", "hm")
+SUMMARY = ("quickstart", "beauty", "hm", "hm-time")
 SHOWN = (("A-3", "HR@10"), ("A-3", "NDCG@10"), ("B-5", "HR@10"), ("B-5", "NDCG@10"), ("C-3", "ROUGE-L"))
 
 
@@ -43,6 +43,7 @@ def filled(text: str, folder: Path = RESULTS) -> str:
             "history": own_tables.history,
             "audit": own_tables.audit,
             "int8": own_tables.int8,
+            "ties": own_tables.ties,
             "baselines": baseline_tables.baselines,
             "baselines-summary": baseline_tables.summary,
             "reference": baseline_tables.reference,

@@ -4,8 +4,8 @@ Usage: benchmarks/ten_epochs.py DATASET OUT --tokenizer T5 [--mode self+cross] [
        [--modality photo]
 
 Weights start at random, and so do photos' vectors unless those of a modality of the data set are named: this is about
-time. Cut short
-(`timeout 590 …`) and given again, it goes on exactly where it was; the seconds of all parts are added up in OUT.json.
+time. Cut short (`timeout 590 …`) and given again, it goes on exactly where it was; the seconds of all parts are added
+up in OUT.json.
 """
 
 import argparse

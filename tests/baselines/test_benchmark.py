@@ -126,3 +126,19 @@ def test_two_data_sets_under_one_name_are_refused(call, tmp_path):
     file.write_text(json.dumps(about))
     with pytest.raises(UserError, match="two data sets under one name"):
         call("--minutes", "0")
+
+
+def test_stored_runs_of_the_same_data_and_settings_stay(call, tmp_path):
+    stored, file = call(), tmp_path / "baselines.json"
+    shutil.rmtree(tmp_path / "runs")
+    elsewhere = {**stored["runs"][1], "dataset": "elsewhere"}
+    (tmp_path / "rows.toml").write_text(ROWS.replace('datasets = ["shop"]', 'datasets = ["shop", "elsewhere"]'))
+    file.write_text(json.dumps(stored | {"runs": [*stored["runs"], elsewhere]}))
+    # popularity is made again; the two others are kept but for SASRec elsewhere, whose row has no `on.elsewhere`
+    again = call("--only", "popularity")
+    assert [(run["row"], run["dataset"]) for run in again["runs"]] == [("popularity", "shop"), ("short", "shop")]
+    assert again["runs"][1] == stored["runs"][1]
+    assert not any(lack["dataset"] == "shop" and 0 in lack["seeds"] for lack in again["not_run"][:2])
+    old = [{**run, "data_hash": "of other data"} for run in stored["runs"]]
+    file.write_text(json.dumps(stored | {"runs": old}))
+    assert [run["row"] for run in call("--minutes", "0")["runs"]] == ["popularity"]

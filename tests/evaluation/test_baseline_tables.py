@@ -113,3 +113,22 @@ def test_what_is_published_is_of_a_row_that_there_is():
         assert found["prompt"] in baseline_tables.TASKS
         for values in found["values"].values():
             assert len(values) == len(found["metrics"]) and all(0 < value < 1 for value in values)
+
+
+def test_both_policies_on_repeats_and_what_the_data_is(folder):
+    file = folder / "baselines.json"
+    stored = json.loads(file.read_text())
+    other = run("hgn", 0, 0.03)
+    stored["runs"] = [
+        run("hgn", 0, 0.05)
+        | {"notes": ["half of the targets are tied", "repeats may come"]}
+        | {"other": {"notes": ["half of the targets are tied", "repeats are left out"], "test": other["test"]}}
+    ]
+    file.write_text(json.dumps(stored))
+    page = baseline_tables.baselines(folder)
+    assert "`abcdef012345`; half of the targets are tied; repeats may come" in page
+    assert "`abcdef012345`; half of the targets are tied; repeats are left out" in page
+    assert [row[4] for row in rows_of(page, "HGN") if row[1] == "ours"] == [
+        ".0500 [.0400, .0600]",
+        ".0300 [.0200, .0400]",
+    ]
