@@ -1,3 +1,3 @@
 """VIP5: one multimodal foundation model that recommends, ranks and explains."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

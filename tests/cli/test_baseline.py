@@ -72,6 +72,7 @@ def test_what_is_refused(vip5, tiny_data, runs):
         (("evaluate", runs / "popularity", "--prompts", "Z-1"), "unknown prompt Z-1"),
         (("evaluate", runs / "popularity", "--prompts", "C-7"), "prompt C-7 is not evaluated"),
         (("evaluate", runs / "popularity", "--int8"), "--int8 is of models"),
+        (("model", "info", runs / "popularity"), "popularity is the run of a baseline, not of a model: give that of a"),
     ):
         code, _, err = vip5(*words)
         assert code == 2 and message in " ".join(err.split())

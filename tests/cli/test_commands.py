@@ -68,7 +68,7 @@ def test_train_and_evaluate(vip5, tiny_data, tiny_settings, tmp_path):
 
 def test_info(vip5, tiny_run, tiny_data):
     code, out, _ = vip5("data", "info", tiny_data.path, "--json")
-    assert code == 0 and json.loads(out)["features"] == ["photo"]
+    assert code == 0 and json.loads(out)["modalities"] == ["photo"]
     for words in (["model", "info", "--json"], ["model", "info", tiny_run, "--json"]):
         code, out, _ = vip5(*words)
         assert code == 0 and json.loads(out)
@@ -101,7 +101,7 @@ def test_without_photos_the_remedy_is_named(refused, tiny_data, tmp_path):
 
 
 def test_wrong_words_are_shown_with_the_usage(vip5, tiny_run):
-    recipe, none = ["train", tiny_run, "-o", "x", "--recipe", "huge"], ["recommend", tiny_run, "--user", "u", "-k", 0]
+    recipe, none = ["train", tiny_run, "-o", "x", "--recipe", "huge"], ["recommend", tiny_run, "--user", "u", "-n", 0]
     for words in (["rank", tiny_run], ["train"], recipe, none, ["dance"]):
         code, out, err = vip5(*words)
         assert code == 2 and "Traceback" not in err and err and not out
@@ -157,7 +157,7 @@ def test_cut_offs_and_what_was_had(vip5, tiny_run):
     assert stored["decoding"]["history_excluded"] is False
     measured = {r["metric"] for r in stored["results"] if r["kind"] != "rule"}
     assert {"HR@2", "NDCG@5", "coverage@5"} <= measured and not [name for name in measured if name.endswith("@10")]
-    assert vip5(*words, "--no-allow-again")[0] == 0
+    assert vip5(*words, "--no-again")[0] == 0
     assert json.loads((tiny_run / "evaluation.json").read_text())["again"] is False
 
 

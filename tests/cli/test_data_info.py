@@ -27,7 +27,7 @@ def test_info(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert facts["sparsity"] == pytest.approx(1 - 7 / 8)  # the repeat counts once
     assert facts["user_lengths"] == {"min": 3, "median": 4.0, "mean": 4.0, "max": 5}
     assert facts["item_lengths"] == {"min": 1, "median": 2.0, "mean": 2.0, "max": 3}
-    assert facts["review_splits"] == {"train": 1} and facts["features"] == ["basic"]
+    assert facts["review_splits"] == {"train": 1} and facts["modalities"] == ["basic"]
     assert facts["tested"] == {"validation": 2, "test": 2} and facts["candidates_hash"] == dataset.candidates_hash
     assert facts["hash"] == dataset.hash and facts["counts"]["repeats"] == 1
     monkeypatch.setattr(sys, "argv", ["vip5", "data", "info", str(tmp_path / "shop")])

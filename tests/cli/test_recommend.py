@@ -44,7 +44,7 @@ def test_recommend(vip5, told, run, scored, user, items, had):
     if scored:
         chances = [one["probability"] for one in found["items"]]
         assert chances == sorted(chances, reverse=True) and all(0 < chance <= 1 for chance in chances)
-    code, out, _ = vip5("recommend", run, "--user", user, "-k", 4, "--device", "cpu")
+    code, out, _ = vip5("recommend", run, "--user", user, "-n", 4, "--device", "cpu")
     assert code == 0 and all(one["item"] in out and one["title"][:10] in out for one in found["items"])
     assert ("probability" in out) == scored
 
@@ -66,7 +66,7 @@ def test_what_may_come_out(told, run, tiny_data, user, items, had):
     left = ids(told("recommend", run, "--user", user, "-n", 5, "--exclude", some[0], "--exclude", some[1]))
     assert left[:3] == some[2:]
     again = ids(told("recommend", run, "--user", user, "-n", len(items), "--beams", len(items), "--allow-again"))
-    never = ids(told("recommend", run, "--user", user, "-n", len(items), "--beams", len(items), "--no-allow-again"))
+    never = ids(told("recommend", run, "--user", user, "-n", len(items), "--beams", len(items), "--no-again"))
     assert set(had) & set(again) and never == [item for item in again if item not in had]
     categories = dict(tiny_data.items.select("item", "categories").rows())
     wanted = categories[some[1]][0]
@@ -105,7 +105,7 @@ def test_similar(vip5, told, run, items):
     assert found["item"] == items[2] and items[2] not in ids(found) and 0 < len(set(ids(found))) <= 6
     likeness = [one["similarity"] for one in found["items"]]
     assert likeness == sorted(likeness, reverse=True) and max(likeness) <= 1 + 1e-6
-    code, out, _ = vip5("similar", run, items[2], "-k", 6)
+    code, out, _ = vip5("similar", run, items[2], "-n", 6)
     assert code == 0 and sorted(ids(found), key=out.index) == ids(found)
 
 

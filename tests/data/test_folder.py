@@ -54,7 +54,7 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path, overwrite: bool) -> None
 
 
 def test_leftovers_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
-    (tmp_path / ".out.partial" / "features").mkdir(parents=True)
+    (tmp_path / ".out.partial" / "modalities").mkdir(parents=True)
     (tmp_path / ".out.partial" / "junk").write_text("half")
     fill(tmp_path / "out", "one")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mark"]

@@ -175,7 +175,7 @@ def _one_mode(
 
 
 def mixed_step(run: Run, samples: int, device: str) -> tuple[PromptCompiler, Work]:
-    """The first step of an epoch as it is trained, with `samples` samples in place of the preset's."""
+    """The first step of an epoch as it is trained, with `samples` samples in place of the recipe's."""
     compiler = run.compiler([name for name, prompt in run.prompts.items() if not prompt.unseen])
     drawn = SampleDrawer(run.dataset, compiler.prompts, run.config).draw(epoch=0)
     settings = run.config.optim.model_copy(update={"batch_size": samples})

@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
 
 def info(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")], json: Json = False) -> None:
-    """Show counts, sparsity, lengths of histories, splits, features and the hash of a dataset.
+    """Show counts, sparsity, lengths of histories, splits, modalities and the hash of a dataset.
 
     Example: vip5 data info data/beauty
     """
@@ -41,7 +41,7 @@ def info(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")], json:
     rows.append(["repeats", repeats_words(manifest) + (": people buy again" if facts["buys_again"] else "")])
     rows += [[f"reviews for {split}", f"{count:,}"] for split, count in facts["review_splits"].items()]
     rows.append(["split of the reviews", manifest.review_split])
-    rows.append(["features", ", ".join(facts["features"]) or "none: make some with `vip5 data encode`"])
+    rows.append(["modalities", ", ".join(facts["modalities"]) or "none: make some with `vip5 data encode`"])
     rows.append(["k-core", str(manifest.k_core or "no")])
     leaky = ": random review split, only to compare with the paper" if manifest.protocol == "paper" else ""
     rows.append(["protocol", manifest.protocol + leaky])

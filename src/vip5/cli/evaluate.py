@@ -12,7 +12,7 @@ from vip5.evaluation.options import EvaluateOptions
 
 
 def register(app: typer.Typer) -> None:
-    app.command("evaluate")(flat(evaluate, cutoffs="--cutoff", allow_again="--allow-again/--no-allow-again"))
+    app.command("evaluate")(flat(evaluate, cutoffs="--cutoff", allow_again="--allow-again/--no-again"))
 
 
 def evaluate(

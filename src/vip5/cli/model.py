@@ -55,8 +55,11 @@ def info(
 
     from vip5.errors import UserError, first_fault
     from vip5.model import VIP5, Adapters, Full, ModelConfig, backbone_size, count_parameters, load_config
+    from vip5.predict.folder import is_finished, read_run
 
     if run is not None:
+        if is_finished(run):
+            read_run(run, "model")  # a baseline's run is refused
         config = load_config(run)
     else:
         try:

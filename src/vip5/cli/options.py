@@ -30,7 +30,7 @@ Size = Annotated[
 AllowAgain = Annotated[
     bool | None,
     typer.Option(
-        "--allow-again/--no-allow-again",
+        "--allow-again/--no-again",
         help="Whether what a person had before may come out; as is common in the data when not given.",
     ),
 ]

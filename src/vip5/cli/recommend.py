@@ -16,7 +16,7 @@ DatasetFolder = Annotated[
     Path | None,
     typer.Option("--dataset", help="Dataset folder to take histories from; the run's own when it is there."),
 ]
-Number = Annotated[int, typer.Option("-n", "-k", min=1, help="How many items.")]
+Number = Annotated[int, typer.Option("-n", min=1, help="How many items.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -47,7 +47,7 @@ class DatasetOptions(BaseModel):
     candidate_lists: int = Field(1, ge=1, description="Lists of negatives for each user, drawn independently.")
     seed: int = Field(0, ge=0, description="Seed of everything random in this command.")
     name: str | None = Field(None, description="Name of the data; the folder's when not given.")
-    overwrite: bool = Field(False, description="Replace a dataset that is there, its features too.")
+    overwrite: bool = Field(False, description="Replace a dataset that is there, its vectors too.")
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:

@@ -9,7 +9,7 @@ from vip5.data.dataset import Dataset
 
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Sparsity (share of user-item pairs without interaction), lengths, users tested, ties, repeats, review splits,
-    candidates' hash and features."""
+    candidates' hash and modalities."""
     pairs = dataset.manifest.counts["interactions"] - dataset.manifest.counts["repeats"]
     splits = dataset.reviews["split"].value_counts().sort("split")
     return {
@@ -22,7 +22,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "buys_again": dataset.buys_again,
         "review_splits": dict(splits.iter_rows()),
         "candidates_hash": dataset.candidates_hash,
-        "features": sorted(store.parent.name for store in dataset.path.glob("modalities/[!.]*/store.json")),
+        "modalities": sorted(store.parent.name for store in dataset.path.glob("modalities/[!.]*/store.json")),
     }
 
 

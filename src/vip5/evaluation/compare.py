@@ -153,7 +153,7 @@ def _systems(runs: list[Evaluated], join_seeds: bool) -> tuple[list[ComparedSyst
         if run.evaluation["again"] != runs[0].evaluation["again"]:
             raise UserError(
                 f"{run.folder} and {runs[0].folder} were not evaluated alike: only one may name what users had before; "
-                "evaluate both with --allow-again, or with --no-allow-again"
+                "evaluate both with --allow-again, or with --no-again"
             )
     groups: dict[str, list[Evaluated]] = {}
     for run in runs:

@@ -98,7 +98,7 @@ class RunConfig(AnswerConfig):
         return self
 
     def space(self) -> Space:
-        """What a search tries where these settings stand, those of the presets among it."""
+        """What a search tries where these settings stand, those of the recipes among it."""
         adapters: Space = {"peft.reduction": Choice((4, 8, 16))} if isinstance(self.peft, Adapters) else {}
         return {
             "optim.lr": Real(3e-4, 1e-2, log=True),
