@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "RESULTS.md", ROOT / "docs" / "audit.md")
 MARKED = re.compile(r"(<!-- results:(?P<name>[\w-]+) -->\n)(?P<table>.*?)(<!-- /results -->)", re.DOTALL)
-SUMMARY = ("quickstart", "beauty", "hm")
+SUMMARY = ("quickstart", "beauty", "hm", "hm-time")
 SHOWN = (("A-3", "HR@10"), ("A-3", "NDCG@10"), ("B-5", "HR@10"), ("B-5", "NDCG@10"), ("C-3", "ROUGE-L"))
 
 
