@@ -281,7 +281,7 @@ def test_runs_that_do_not_fit_are_refused(run, tmp_path):
     wide = run("wide", {"A-3": RANKS}, setting="modalities.photo.tokens=4")
     refused("have the same seed", wide, run("again", {"A-3": RANKS}), join_seeds=True)
     again = run("anew", {"A-3": RANKS}, again=True)
-    refused("anew and .*a were not evaluated alike: .*evaluate both with --allow-again, or with --no-allow-", again)
+    refused("anew and .*a were not evaluated alike: .*evaluate both with --allow-again, or with --no-again", again)
     refused("12 comparisons corrected .* at least 480", same, resamples=479)
     (tmp_path / "fewer" / "ranks.parquet").unlink()
     refused(r"no .*fewer/ranks\.parquet: evaluate the run first", fewer)
