@@ -42,6 +42,7 @@ def made(table: pl.DataFrame, **options: object) -> Dataset:
         return dataset
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(purchases(), st.randoms(use_true_random=False), st.integers(0, 3))
 def test_the_draw_does_not_know_the_order_of_rows(case: tuple, random, seed: int) -> None:
@@ -55,6 +56,7 @@ def test_the_draw_does_not_know_the_order_of_rows(case: tuple, random, seed: int
         assert one.hash == made(table[order], seed=seed).hash
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(purchases(), st.sampled_from(["shuffle", "file"]))
 def test_only_ties_move_and_they_are_counted_as_by_a_plain_loop(case: tuple, ties: str) -> None:

@@ -27,6 +27,7 @@ def seconds(
     return read_table(table, "interactions", None, PrepareOptions(**options), report).frame["timestamp"].to_list()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.integers(FIRST, LAST), min_size=3, max_size=6, unique=True), st.sampled_from([1, 10**3, 10**6]))
 def test_the_same_instants_in_any_unit_are_the_same_dataset(instants: list[int], step: int) -> None:

@@ -250,6 +250,7 @@ def test_job_goes_on_after_a_stop_with_the_same_bytes(bert: Path, dataset, conte
     assert not encode_text(dataset, encoder, template="{title}").reused
 
 
+@pytest.mark.slow
 def test_the_real_minilm(shared: Path, tmp_path: Path) -> None:
     """Its own definition, step by step, and what it is for: like texts lie near each other."""
     script = shared / "tools/minilm.sh"

@@ -64,6 +64,7 @@ def often_switching():
     sys.setswitchinterval(before)
 
 
+@pytest.mark.slow
 def test_eight_threads_make_what_one_makes(texts_of, some_samples, often_switching):
     """10,000 requests: 25 compilers without a table, each asked 400 times, at first by all threads at once."""
     texts, prompts = texts_of("sequential"), list(load_prompts().values())
