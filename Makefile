@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# As many processes as cores, four at most; a file's tests stay together, since they share what they train.
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: quickstart test test-quick lint setup results clean
 
@@ -7,10 +9,10 @@ quickstart: setup  ## the main job, end to end, on a generated shop
 	$(BIN)/vip5 quickstart
 
 test: lint  ## the gate: lint, types and every test; under 15 minutes on two cores
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-quick: lint  ## the fast loop: the same without the tests marked slow; under 4 minutes on two cores
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: setup
 	$(BIN)/ruff check .

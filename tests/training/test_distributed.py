@@ -124,7 +124,8 @@ def alone(settings, tiny_data, tmp_path_factory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
 def test_several_are_as_one(count, start, settings, alone, tmp_path):
     assert ends(start(count, tmp_path / "run", settings)) == [0] * count
     steps = [line for line in lines(alone) if "loss" in line]
