@@ -6,19 +6,18 @@ Shapes: B sequences, L positions, N real positions of them, D dimensions, K nega
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from vip5.baselines.learned import Bought, LearnedRanker, LearnedSettings
-from vip5.baselines.transformer import MASKED, SequenceTransformer, like_lengths, padded, with_gaps
+from vip5.baselines.transformer import SequenceTransformer, like_lengths, padded, with_gaps
 from vip5.data import Dataset, Ragged
-from vip5.model.ops import cross_entropy
+from vip5.model.ops import cross_entropy, sampled_softmax
 from vip5.space import Choice, Real, Space, Whole
 
 _NEGATIVES = 8192  # of the sampled softmax
@@ -114,30 +113,3 @@ class SASRec(LearnedRanker):
         h_BLD = self.module(items_BL.to(self.device), real_BL.to(self.device))
         last_B = (real_BL.sum(dim=1) - 1).clamp(min=0).to(self.device)
         return h_BLD[torch.arange(len(last_B), device=self.device), last_B] @ self.module.items.weight.T
-
-
-def sampled_softmax(h_ND: Tensor, right_N: Tensor, wrong_KD: Tensor, same_NK: Tensor) -> Tensor:
-    """[N]: ln(e^r + Σ e^(h · w)) - r over negatives w, without those that are the right one."""
-    loss_N: Tensor = _SampledSoftmax.apply(h_ND, right_N, wrong_KD, same_NK)
-    return loss_N
-
-
-class _SampledSoftmax(torch.autograd.Function):
-    """The scores of negatives stand in memory once, and become probabilities in place."""
-
-    @staticmethod
-    def forward(ctx: Any, h_ND: Tensor, right_N: Tensor, wrong_KD: Tensor, same_NK: Tensor) -> Tensor:
-        p_NK = (h_ND @ wrong_KD.T).masked_fill_(same_NK, MASKED)
-        top_N = torch.maximum(p_NK.amax(dim=1), right_N)
-        p_NK.sub_(top_N[:, None]).exp_()
-        e_N = (right_N - top_N).exp_()
-        total_N = p_NK.sum(dim=1).add_(e_N)
-        ctx.save_for_backward(h_ND, wrong_KD, p_NK, total_N, e_N)
-        return total_N.log().add_(top_N).sub_(right_N)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_N: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        h_ND, wrong_KD, p_NK, total_N, e_N = ctx.saved_tensors
-        p_NK.mul_((grad_N / total_N)[:, None])
-        return p_NK @ wrong_KD, grad_N * (e_N / total_N - 1), p_NK.T @ h_ND, None

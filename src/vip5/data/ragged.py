@@ -30,6 +30,18 @@ class Ragged:
         """Rows of the given lengths, int [n], one after the other in `values`."""
         return cls(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64))
 
+    @classmethod
+    def join(cls, parts: Sequence["Ragged"]) -> "Ragged":
+        """The rows of all parts, one part after the other."""
+        values, lengths = ([part.values for part in parts], [part.lengths for part in parts])
+        return cls.from_lengths(np.concatenate(values), np.concatenate(lengths))
+
+    def last(self, n: int) -> "Ragged":
+        """The last n values of each row, or all there are."""
+        lengths = np.minimum(self.lengths, n)
+        after = np.repeat(self.offsets[1:], self.lengths) - np.arange(len(self.values))  # 1 at a row's last value
+        return Ragged.from_lengths(self.values[after <= n], lengths)
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vip5.data import Ragged
 from vip5.decoding.space import CodeSpace, DecodingSpace, TextSpace
+from vip5.decoding.start import begin
 from vip5.items.trie import Trie
 from vip5.model import VIP5
 from vip5.model.input import EOS, PAD, ModelInput
@@ -59,10 +60,11 @@ def beam_search(
 
 
 def _search(model: VIP5, batch: ModelInput, space: DecodingSpace, K: int, length_penalty: float) -> Beams:
-    B, device, state = len(batch), batch.input_ids.device, model.start(model.encode(batch), 1)
+    B, device = len(batch), batch.input_ids.device
+    state, token_B1 = begin(model, batch)
     # One beam at first; as many as there are continuations, up to K, later.
     node_BK, score_BK = space.start(), torch.zeros(B, 1, device=device)
-    tokens_BKT = torch.full((B, 1, 1), PAD, device=device)
+    tokens_BKT = token_B1[..., None]
     done = Beams(tokens_BKT.repeat(1, K, 1), score_BK.new_full((B, K), -torch.inf), node_BK.new_full((B, K), -1))
     open_B1 = torch.ones(B, 1, dtype=torch.bool, device=device)  # can a running beam still come among the K best?
     for length in count(1):
@@ -97,7 +99,7 @@ def _search(model: VIP5, batch: ModelInput, space: DecodingSpace, K: int, length
 
 
 def _without_empty(done: Beams) -> Beams:
-    """Without the first PAD, and with what `Beams` says where there are fewer than K."""
+    """Without the token before the first, and with what `Beams` says where there are fewer than K."""
     none_BK = done.scores_BK.isneginf()
     tokens_BKT = done.tokens_BKT[..., 1:].masked_fill(none_BK[..., None], PAD)
     return Beams(tokens_BKT, done.scores_BK, done.items_BK.masked_fill(none_BK, -1))

@@ -19,10 +19,11 @@ from torch import Tensor
 from vip5.data import Ragged
 from vip5.decoding.exact import CPU_STATES, GPU_STATES
 from vip5.decoding.space import CodeSpace
+from vip5.decoding.start import begin
 from vip5.items.trie import Trie
 from vip5.model import VIP5
 from vip5.model.backbone import DecoderState
-from vip5.model.input import PAD, ModelInput
+from vip5.model.input import ModelInput
 from vip5.model.ops import AttentionMask
 
 PADDING = 2.0  # groups stand in one table where the largest has at most this many times the members of the smallest
@@ -105,7 +106,7 @@ class _BranchAndBound:
         self.space = CodeSpace(trie, B, roots, exclude)
         self.model, self.trie, self.k, self.root_B = model, trie, k, self.space.roots_B
         self.banned_BV = self.space.banned()  # V nodes
-        self.start = model.start(model.encode(batch), 1)
+        self.start, self.first_B1 = begin(model, batch)
         self.states = CPU_STATES if device.type == "cpu" else GPU_STATES
         self.row_P, self.leaf_P = (self.root_B.new_zeros(0) for _ in range(2))
         self.score_P = torch.zeros(0, device=device)
@@ -113,8 +114,9 @@ class _BranchAndBound:
 
     def run(self) -> None:
         row_B = torch.arange(len(self.root_B), device=self.root_B.device)
-        nothing = [self.score_P.new_zeros(0, len(row_B)) for _ in self.start.past]
-        now, levels = _PairFrontier(row_B, self.root_B, torch.zeros_like(self.floor_B), row_B, nothing), []
+        nothing = self.score_P.new_zeros(0, len(row_B))
+        past = [nothing if before is None else before[: self.start.length] for before in self.start.past]
+        now, levels = _PairFrontier(row_B, self.root_B, torch.zeros_like(self.floor_B), row_B, past), []
         while len(now):
             beam_P = _places(now.row_P, now.score_P) < self.k
             levels.append(now.take(~beam_P))
@@ -144,7 +146,8 @@ class _BranchAndBound:
         pairs, states, places, pasts, n_states = [], [], [], [], 0
         for row_G, pair_GN, real_GN in _tables(now.row_P, self.states):
             state = self.state(row_G, pair_GN, now)
-            token_GN = self.trie.token[now.node_P[pair_GN]].clamp(min=PAD)  # a root has no token: PAD, the start
+            token_GN = self.trie.token[now.node_P[pair_GN]].long()
+            token_GN = torch.where(token_GN < 0, self.first_B1[row_G], token_GN)  # a root has no token
             states.append(self.model.step(token_GN, state)[real_GN])
             pairs.append(pair_GN[real_GN])
             places.append(real_GN.flatten().nonzero()[:, 0] + n_states)

@@ -5,7 +5,7 @@ A prefix that items share is read once for all of them. Shape suffixes: B rows, 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -15,10 +15,11 @@ from torch import Tensor
 
 from vip5.data import Ragged
 from vip5.decoding.space import CodeSpace
+from vip5.decoding.start import begin
 from vip5.items.trie import Trie
 from vip5.model import VIP5
 from vip5.model.backbone import DecoderState, Encoded
-from vip5.model.input import PAD, ModelInput
+from vip5.model.input import ModelInput
 
 ROWS = 32  # that go through the trie together, so that the rows of the head's matrix are looked up once for all
 CPU_STATES, GPU_STATES = 2048, 16_384  # rows times nodes at a time; on a CPU, more gain nothing
@@ -40,7 +41,10 @@ def score_items(model: VIP5, batch: ModelInput, trie: Trie) -> Tensor:
     score_BI = torch.zeros(len(batch), trie.n_items, device=trie.roots.device)
     for first in range(0, len(batch), ROWS):
         rows = slice(first, first + ROWS)
-        _fill(score_BI[rows], model, Encoded(encoded.states_BLD[rows], encoded.mask_BL[rows]), trie)
+        part = Encoded(encoded.states_BLD[rows], encoded.mask_BL[rows])
+        past_ids = None if batch.past_ids is None else batch.past_ids[rows]
+        start = begin(model, replace(batch, input_ids=batch.input_ids[rows], past_ids=past_ids), part)
+        _fill(score_BI[rows], model, *start, trie)
     return score_BI
 
 
@@ -81,18 +85,23 @@ class _NodeFrontier:
         return first, rest
 
 
-def _fill(score_BI: Tensor, model: VIP5, encoded: Encoded, trie: Trie) -> None:
+def _fill(score_BI: Tensor, model: VIP5, start: DecoderState, first_B1: Tensor, trie: Trie) -> None:
     """Write the scores of all items, a few nodes at a time and what is below them first: so few states are alive."""
     B, device, space = len(score_BI), score_BI.device, CodeSpace(trie, len(score_BI))
+    # Where nothing is written yet, all rows take the same steps: what does not look at the input is worked out once.
+    if not start.length:
+        first_B1 = first_B1[:1]
     width = max(1, (CPU_STATES if device.type == "cpu" else GPU_STATES) // B)
     root_N = trie.roots
-    todo = [_NodeFrontier(root_N, torch.zeros_like(root_N), score_BI.new_zeros(B, 1), model.start(encoded, 1))]
+    todo = [_NodeFrontier(root_N, torch.zeros_like(root_N), score_BI.new_zeros(B, 1), start)]
     while todo:
         now, rest = todo.pop().split(width)
         if len(rest.node_N):
             todo.append(rest)
-        state = now.above.fork(now.parent_N[None])
-        h_BND = model.step(trie.token[now.node_N].clamp(min=PAD)[None], state)  # a root has no token: PAD, the start
+        state = now.above.fork(now.parent_N.expand(len(first_B1), -1))
+        token_1N = trie.token[now.node_N].long()[None]
+        token_BN = first_B1 if now.above is start else token_1N.expand(len(first_B1), -1)  # a root has no token
+        h_BND = model.step(token_BN, state)
         inner = []
         for part in _alike(space.n_children(now.node_N)):
             child_P, parent_P, score_BP = _scored_children(

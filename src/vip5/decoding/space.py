@@ -106,15 +106,32 @@ class CodeSpace:
 
     def extend(self, model: VIP5, h_BKD: Tensor, node_BK: Tensor, score_BK: Tensor) -> Tensor:
         trie = self.trie
+        score_BK = score_BK.masked_fill(self.n_children(node_BK) == 0, -torch.inf)
+        score_BKM = self.log_probabilities(model, h_BKD, node_BK)
+        if not score_BKM.shape[-1]:
+            return score_BK[..., None]
+        score_BKM = score_BKM.add_(score_BK[..., None])
+        if len(self.banned_row_P):
+            at_PK = node_BK[self.banned_row_P] == trie.parent[self.banned_node_P][:, None]
+            pair, beam = at_PK.nonzero(as_tuple=True)
+            row, node = self.banned_row_P[pair], self.banned_node_P[pair]
+            score_BKM[row, beam, node - trie.child_start[trie.parent[node]]] = -torch.inf
+        return score_BKM
+
+    def log_probabilities(self, model: VIP5, h_BKD: Tensor, node_BK: Tensor) -> Tensor:
+        """Log-probabilities [B, K, M] of the children of nodes, by the states there, among all of a node's children.
+
+        -inf stands beyond a node's last child. A node without children may give anything.
+        """
+        trie = self.trie
         first_BK = trie.child_start[node_BK]
         count_BK = trie.child_start[node_BK + 1] - first_BK
-        # Nothing may follow a leaf. It passes for the widest node, so that no mask is needed for its sake.
+        # A leaf passes for the widest node, so that no mask is needed for its sake.
         leaf_BK, widest = count_BK == 0, count_BK.argmax()
-        score_BK = score_BK.masked_fill(leaf_BK, -torch.inf)
         first_BK, count_BK = (torch.where(leaf_BK, x_BK.flatten()[widest], x_BK) for x_BK in (first_BK, count_BK))
         first, last, fewest, M = (int(x) for x in torch.stack([*first_BK.aminmax(), *count_BK.aminmax()]).tolist())
         if not M:
-            return score_BK[..., None]
+            return h_BKD.new_zeros(*node_BK.shape, 0)
         if first == last:  # all at one node, as at the root: its children are a slice
             logits_BKM = model.head(h_BKD, trie.token[first : first + M])
         else:
@@ -123,13 +140,7 @@ class CodeSpace:
             open_M2 = torch.zeros(2 * M, device=h_BKD.device)
             open_M2[M:] = -torch.inf  # M of these numbers, from M - n on: n zeros, and -inf after them
             logits_BKM = logits_BKM + _windows(open_M2, M - count_BK, M)
-        score_BKM = logits_BKM.log_softmax(-1).add_(score_BK[..., None])
-        if len(self.banned_row_P):
-            at_PK = node_BK[self.banned_row_P] == trie.parent[self.banned_node_P][:, None]
-            pair, beam = at_PK.nonzero(as_tuple=True)
-            row, node = self.banned_row_P[pair], self.banned_node_P[pair]
-            score_BKM[row, beam, node - trie.child_start[trie.parent[node]]] = -torch.inf
-        return score_BKM
+        return logits_BKM.log_softmax(-1)
 
     def _logits(self, model: VIP5, h_BKD: Tensor, first_BK: Tensor, count_BK: Tensor, last: int, M: int) -> Tensor:
         """Logits of own tokens of each beam, by way of tokens that any beam allows; anything beyond the last child.

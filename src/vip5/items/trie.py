@@ -88,6 +88,27 @@ class Trie:
         items = self.item[(self.item >= 0) & (self.parent >= 0)].sort().values
         return len(self.roots) == 1 and torch.equal(items, torch.arange(self.n_items).to(items))
 
+    def paths(self) -> tuple[Tensor, Tensor]:
+        """Of each item of a catalogue, the nodes where its code's tokens are decided, and which child is taken there.
+
+        int64 [n_items, T] each, T the trie's depth; node -1 where the rest of a code is certain.
+        """
+        child = ((self.item >= 0) & (self.parent >= 0)).nonzero()[:, 0]
+        item, steps = self.item[child].long(), list[tuple[Tensor, Tensor]]()
+        while (self.parent[child] >= 0).any():
+            above = self.parent[child].long()
+            inside = above >= 0
+            steps.append((above, torch.where(inside, child - self.child_start[above.clamp(min=0)], -1)))
+            child = torch.where(inside, above, child)
+        node = torch.full((self.n_items, len(steps)), -1, device=item.device)
+        taken = node.clone()
+        length = torch.stack([(above >= 0).long() for above, _ in steps]).sum(dim=0)
+        for up, (above, number) in enumerate(steps):  # from the leaves: a code's last token first
+            at = length - 1 - up
+            kept = at >= 0
+            node[item[kept], at[kept]], taken[item[kept], at[kept]] = above[kept], number[kept].long()
+        return node, taken
+
     def to(self, device: str | torch.device) -> "Trie":
         """The same trie on another device."""
         if self.roots.device == torch.device(device):

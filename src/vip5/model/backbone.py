@@ -29,11 +29,19 @@ class Encoded:
     states_BLD: Tensor  # 0 at padding
     mask_BL: Tensor  # bool, True = real token
     packing: Packing | None = None  # of the mask, where it is known
+    row_B: Tensor | None = None  # which of these rows each row of the decoder reads; none: each its own
+
+    def __len__(self) -> int:
+        return len(self.mask_BL if self.row_B is None else self.row_B)
 
     def packed(self) -> tuple[Tensor, Packing]:
         """The states [N, D] of the real tokens, and where they stand."""
         packing = self.packing or Packing(self.mask_BL)
         return packing.pack(self.states_BLD), packing
+
+    def read(self, x: Tensor) -> Tensor:
+        """Rows of prompts as the decoder's rows read them."""
+        return x if self.row_B is None else x.index_select(0, self.row_B)
 
 
 def _linear(inputs: int, outputs: int, std: float) -> nn.Linear:
@@ -245,12 +253,13 @@ class Decoder(Stack):
         T = x_BTD.shape[1]
         causal_TT = torch.full((T, T), MASKED, device=x_BTD.device).triu(1)
         mask = AttentionMask((self.bias(T) + causal_TT)[None], packing=packing)
-        cross_mask = AttentionMask(padding=_padding(encoded.mask_BL), packing=packing)
+        cross_mask = AttentionMask(padding=_padding(encoded.read(encoded.mask_BL)), packing=packing)
         states = encoded.packed()
         x_ND = self.drop(packing.pack(x_BTD))
 
         def layer(block: Block, x_ND: Tensor) -> Tensor:
-            return block(x_ND, mask, block.keys_values(*states), cross_mask)
+            k, v = block.keys_values(*states)
+            return block(x_ND, mask, (encoded.read(k), encoded.read(v)), cross_mask)
 
         for block in self.layers:
             x_ND = self.through(layer, block, x_ND)
@@ -259,8 +268,9 @@ class Decoder(Stack):
     def start(self, encoded: Encoded, beams: int) -> "DecoderState":
         """The state before the first step, with the keys and values of cross-attention."""
         states = encoded.packed()
-        keys_values = [block.keys_values(*states) for block in self.layers]
-        return DecoderState(keys_values, AttentionMask(padding=_padding(encoded.mask_BL)), beams)
+        of_layers = (block.keys_values(*states) for block in self.layers)
+        keys_values = [(encoded.read(k), encoded.read(v)) for k, v in of_layers]
+        return DecoderState(keys_values, AttentionMask(padding=_padding(encoded.read(encoded.mask_BL))), beams)
 
     def step(self, x_BKD: Tensor, state: "DecoderState") -> Tensor:
         """States [B, K, D] of the next position of every beam, whose token is embedded in `x_BKD`.

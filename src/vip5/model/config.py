@@ -31,13 +31,14 @@ def backbone_size(name: str) -> dict[str, Any]:
 
 
 class ModalityConfig(BaseModel):
-    """One modality of an item: a vector that becomes k tokens."""
+    """One modality of an item: a vector that becomes k tokens beside the item, a share of the item's row, or both."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=MODALITY_NAME)
     dim: int = Field(gt=0)  # d_v, of its vectors
-    tokens: int = Field(ge=1, le=MOST_TOKENS)  # k
+    tokens: int = Field(ge=0, le=MOST_TOKENS)  # k
+    in_row: bool = False  # of the item's own token
 
 
 class ModelConfig(BaseModel):
@@ -64,6 +65,9 @@ class ModelConfig(BaseModel):
     whole_words: int = Field(default=1024, gt=0)
     categories: int = Field(default=16, gt=1)
     modalities: tuple[ModalityConfig, ...] = ()  # none: a model of text alone (P5)
+    # Added tokens are read and written by the same rows, with scales of their own. A modality may be part of the rows
+    # where the n-th added token is the n-th item.
+    item_rows: bool = False
     peft: Tuning = Full()
     train_word_category: bool = True
 
@@ -74,6 +78,10 @@ class ModelConfig(BaseModel):
         names = [modality.name for modality in self.modalities]
         if len(set(names)) < len(names) or len(names) >= self.categories:
             raise ValueError(f"modalities {', '.join(names)}: give each name once, {self.categories - 1} at most")
+        if idle := [m.name for m in self.modalities if not (m.tokens or m.in_row)]:
+            raise ValueError(f"modality {idle[0]} has tokens 0 and is in no row: nothing would read it")
+        if any(modality.in_row for modality in self.modalities) and not (self.item_rows and self.new_tokens):
+            raise ValueError("a modality can be part of items' rows only where each item has a row: give item_rows")
         if self.max_distance <= self.buckets // 2:
             raise ValueError(f"max_distance {self.max_distance} must be above half of buckets {self.buckets}")
         return self

@@ -19,6 +19,8 @@ TABLES = {
     "text_tokens": "token embeddings",
     "new_tokens": "token embeddings",
     "user_tokens": "token embeddings",
+    "item_scales": "token embeddings",
+    "row_content": "mapping networks",
     "whole_words": "whole-word and category",
     "categories": "whole-word and category",
     "modalities": "mapping networks",

@@ -37,9 +37,11 @@ class ModelInput:
     whole_word_ids: Tensor  # int64 [B, L]; 0 for padding and </s>
     category_ids: Tensor  # int64 [B, L]
     content: dict[str, Content] = field(default_factory=dict)  # by modality; those without a token may be left out
-    target_ids: Tensor | None = None  # int64 [B, T], ending in </s>
+    target_ids: Tensor | None = None  # int64 [B, T], ending in </s>, or items' codes one after the other
     n_tokens: int = -1  # real tokens of the inputs and of the targets, known here so that no GPU need be asked;
     n_target_tokens: int = -1  # counted when not given
+    prompt_rows: Tensor | None = None  # int64 [B]: which row of the prompts each target reads; none: each its own
+    past_ids: Tensor | None = None  # int64 [B, P]: what the decoder has written before anything is asked of it
 
     def __post_init__(self) -> None:
         if self.n_tokens < 0:
@@ -59,6 +61,8 @@ class ModelInput:
             category_ids=move(self.category_ids),
             content={name: content.apply(move) for name, content in self.content.items()},
             target_ids=None if self.target_ids is None else move(self.target_ids),
+            prompt_rows=None if self.prompt_rows is None else move(self.prompt_rows),
+            past_ids=None if self.past_ids is None else move(self.past_ids),
         )
 
     def to(self, device: str | torch.device, non_blocking: bool = True) -> "ModelInput":

@@ -103,6 +103,12 @@ def cross_entropy(h_ND: Tensor, tables: list[Tensor], target_N: Tensor) -> Tenso
         return _CrossEntropy.apply(h_ND.float(), target_N, *tables)
 
 
+def sampled_softmax(h_ND: Tensor, right_N: Tensor, wrong_KD: Tensor, same_NK: Tensor) -> Tensor:
+    """[N]: ln(e^r + Σ e^(h · w)) - r over negatives w, without those that are the right one."""
+    loss_N: Tensor = _SampledSoftmax.apply(h_ND, right_N, wrong_KD, same_NK)
+    return loss_N
+
+
 def _keep(shape: torch.Size, p: float, dtype: torch.dtype) -> tuple[Tensor, float]:
     """Mask that is 0 with probability p, else 1, and the factor that makes up for it."""
     n = shape.numel()
@@ -247,3 +253,24 @@ class _CrossEntropy(torch.autograd.Function):
                     dh_ND.addmm_(part, table)
                 dtables.append(part.T @ scaled_ND if needed else None)
         return None if dh_ND is None else dh_ND.mul_(grad_N[:, None]), None, *dtables
+
+
+class _SampledSoftmax(torch.autograd.Function):
+    """The scores of negatives stand in memory once, and become probabilities in place."""
+
+    @staticmethod
+    def forward(ctx: Any, h_ND: Tensor, right_N: Tensor, wrong_KD: Tensor, same_NK: Tensor) -> Tensor:
+        p_NK = (h_ND @ wrong_KD.T).masked_fill_(same_NK, MASKED)
+        top_N = torch.maximum(p_NK.amax(dim=1), right_N)
+        p_NK.sub_(top_N[:, None]).exp_()
+        e_N = (right_N - top_N).exp_()
+        total_N = p_NK.sum(dim=1).add_(e_N)
+        ctx.save_for_backward(h_ND, wrong_KD, p_NK, total_N, e_N)
+        return total_N.log().add_(top_N).sub_(right_N)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_N: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        h_ND, wrong_KD, p_NK, total_N, e_N = ctx.saved_tensors
+        p_NK.mul_((grad_N / total_N)[:, None])
+        return p_NK @ wrong_KD, grad_N * (e_N / total_N - 1), p_NK.T @ h_ND, None

@@ -11,6 +11,7 @@ from vip5.model.config import ModelConfig
 from vip5.model.input import PAD, ModelInput
 from vip5.model.mapping import MappingNetwork
 from vip5.model.ops import Packing, cross_entropy
+from vip5.model.rows import RowContent
 
 # Whole-word and category embeddings start small beside the tokens, so that a pretrained backbone is not upset.
 WORD_STD = 0.1
@@ -38,18 +39,30 @@ class VIP5(nn.Module):
         self.whole_words = _table(config.whole_words, d, WORD_STD)
         self.categories = _table(config.categories, d, WORD_STD)
         self.modalities = nn.ModuleDict(
-            {m.name: MappingNetwork(m.dim, m.tokens, d, config.eps) for m in config.modalities}
+            {m.name: MappingNetwork(m.dim, m.tokens, d, config.eps) for m in config.modalities if m.tokens}
         )
+        self.row_content = nn.ModuleDict(
+            {m.name: RowContent(m.dim, d, config.dropout) for m in config.modalities if m.in_row}
+        )
+        # By what a row of an added token is multiplied where it is read, and where it is written.
+        self.item_scales = nn.Parameter(torch.tensor([1.0, d**-0.5])) if config.item_rows else None
+        self._rows: Tensor | None = None  # all rows of added tokens, kept while they do not change
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.text_head = None if config.tied_head else _table(config.text_vocab, d)
-        self.new_head = None if config.tied_head or not config.new_tokens else _table(config.new_tokens, d)
+        own_head = config.new_tokens and not config.tied_head and not config.item_rows
+        self.new_head = _table(config.new_tokens, d) if own_head else None
         config.peft.attach(self)
         for name, weight in self.named_parameters():
             weight.requires_grad_(config.peft.is_trained(name))
         if not config.train_word_category:
             self.whole_words.requires_grad_(False)
             self.categories.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "VIP5":
+        """As of every module. What evaluation mode keeps of the weights is worked out anew."""
+        self._rows = None
+        return super().train(mode)
 
     def recompute_blocks(self, on: bool) -> None:
         """Keep of each block its input alone for the backward, and compute the block again there, dropout included."""
@@ -86,7 +99,9 @@ class VIP5(nn.Module):
 
     def encode(self, batch: ModelInput) -> Encoded:
         """The encoder's output for a batch of prompts."""
-        return self.encoder(self.embed(batch), batch.input_ids != PAD, batch.n_tokens)
+        encoded = self.encoder(self.embed(batch), batch.input_ids != PAD, batch.n_tokens)
+        encoded.row_B = batch.prompt_rows
+        return encoded
 
     def decode(self, tokens_BT: Tensor, encoded: Encoded) -> Tensor:
         """Decoder states [B, T, D] for given decoder inputs (teacher forcing)."""
@@ -96,19 +111,26 @@ class VIP5(nn.Module):
     def forward(self, batch: ModelInput) -> Tensor:
         """The loss of each sample, float32 [B]: cross-entropy of its target's tokens (nats), averaged within it.
 
-        So in their mean every sample weighs the same, however long its target.
+        So in their mean every sample weighs the same, however long its target. With `item_rows` targets are text, and
+        of text tokens alone: see `vip5.training.loss` for items.
         """
         target_BT = batch.target_ids
         if target_BT is None:
             raise ValueError("the batch has no targets")
         real_BT = target_BT != PAD
         packing = Packing(real_BT, batch.n_target_tokens)
-        inputs_BT = F.pad(target_BT[:, :-1], (1, 0), value=PAD)
-        h_ND = self.decoder(self._embed_tokens(inputs_BT), packing, self.encode(batch))
-        tables = [table.weight for table in self._head_tables() if table is not None]
+        h_ND = self.states(batch, packing)
+        text, new = self._head_tables()
+        tables = [text.weight] if new is None or self.item_scales is not None else [text.weight, new.weight]
         loss_N = cross_entropy(self._scaled(h_ND), tables, packing.pack(target_BT))
         row_N = packing.places_N // target_BT.shape[1]
         return loss_N.new_zeros(len(batch)).index_add(0, row_N, loss_N) / real_BT.sum(dim=1)
+
+    def states(self, batch: ModelInput, packing: Packing) -> Tensor:
+        """Decoder states [N, D] that foretell the N real tokens of the targets, which `packing` names."""
+        assert batch.target_ids is not None
+        inputs_BT = F.pad(batch.target_ids[:, :-1], (1, 0), value=PAD)
+        return self.decoder(self._embed_tokens(inputs_BT), packing, self.encode(batch))
 
     @torch.no_grad()
     def start(self, encoded: Encoded, beams: int) -> DecoderState:
@@ -131,12 +153,51 @@ class VIP5(nn.Module):
         """
         text, new = self._head_tables()
         with torch.autocast(h.device.type, enabled=False):
+            if self.item_scales is not None:
+                return self._head_of_rows(h.float(), tokens, text)
             h = self._scaled(h)
             if tokens is None:
                 logits = F.linear(h, text.weight)
                 return logits if new is None else torch.cat([logits, F.linear(h, new.weight)], dim=-1)
             rows = self._look_up(tokens, text, new)
             return F.linear(h, rows) if tokens.dim() == 1 else torch.einsum("...d,...nd->...n", h, rows)
+
+    def _head_of_rows(self, h: Tensor, tokens: Tensor | None, text: nn.Embedding) -> Tensor:
+        """`head` with `item_rows`: text and added tokens have scales of their own."""
+        assert self.item_scales is not None
+        factor = self.config.d_model**-0.5 if self.config.tied_head else 1.0
+        if tokens is None:
+            logits = F.linear(h, text.weight) * factor
+            return torch.cat([logits, F.linear(h, self.written(self.all_rows()))], dim=-1)
+        rows = self._with_rows(tokens, text, self.item_scales[1] / factor) * factor
+        return F.linear(h, rows) if tokens.dim() == 1 else torch.einsum("...d,...nd->...n", h, rows)
+
+    def rows(self, added: Tensor) -> Tensor:
+        """Rows [..., D] of added tokens by their numbers [...] among these: learned, and what content adds."""
+        assert self.new_tokens is not None
+        if not self.training and not torch.is_grad_enabled():
+            return F.embedding(added, self.all_rows())
+        row = self.new_tokens(added)
+        for content in self.row_content.values():
+            row = row + content(added)
+        return row
+
+    def all_rows(self) -> Tensor:
+        """The rows [new_tokens, D] of all added tokens. In evaluation mode, without gradients, they are kept."""
+        assert self.new_tokens is not None
+        if self._rows is not None:
+            return self._rows
+        table = self.new_tokens.weight
+        for content in self.row_content.values():
+            table = table + content()
+        if not self.training and not torch.is_grad_enabled():
+            self._rows = table
+        return table
+
+    def written(self, rows: Tensor) -> Tensor:
+        """Rows of added tokens as the head multiplies them with states [..., D], with `item_rows`."""
+        assert self.item_scales is not None
+        return rows.float() * self.item_scales[1]
 
     def _head_tables(self) -> tuple[nn.Embedding, nn.Embedding | None]:
         return (self.text_tokens, self.new_tokens) if self.text_head is None else (self.text_head, self.new_head)
@@ -146,11 +207,25 @@ class VIP5(nn.Module):
         return h.float() * self.config.d_model**-0.5 if self.config.tied_head else h.float()
 
     def _embed_tokens(self, tokens: Tensor) -> Tensor:
-        x = self._look_up(tokens, self.text_tokens, self.new_tokens)
+        if self.item_scales is None:
+            x = self._look_up(tokens, self.text_tokens, self.new_tokens)
+        else:
+            x = self._with_rows(tokens, self.text_tokens, self.item_scales[0])
         if self.user_tokens is None:
             return x
         user = tokens - self.config.vocab
         return torch.where(user[..., None] < 0, x, self.user_tokens(user.clamp(min=0)))
+
+    def _with_rows(self, tokens: Tensor, text: nn.Embedding, scale: Tensor) -> Tensor:
+        """Embeddings [..., D] of text tokens, and rows of added ones times `scale`, worked out for these alone."""
+        added = (tokens - self.config.text_vocab).flatten()
+        place = ((added >= 0) & (added < self.config.new_tokens)).nonzero()[:, 0]
+        if len(place) == len(added):
+            return self.rows(added).view(*tokens.shape, -1) * scale
+        x_ND = text(tokens.flatten().clamp(max=self.config.text_vocab - 1))
+        if len(place):
+            x_ND = x_ND.index_copy(0, place, (self.rows(added[place]) * scale).to(x_ND.dtype))
+        return x_ND.view(*tokens.shape, -1)
 
     def _look_up(self, tokens: Tensor, text: nn.Embedding, new: nn.Embedding | None) -> Tensor:
         """Rows of the two tables as of one, without joining them."""

@@ -8,7 +8,17 @@ import polars as pl
 from vip5.data import Ragged
 from vip5.data.catalogue import Catalogue
 from vip5.model import count_parameters
-from vip5.predict.lists import Ranking, choose, exact_next, explain, next_items, write_choice, write_next
+from vip5.predict.lists import (
+    Ranking,
+    choose,
+    exact_next,
+    explain,
+    next_items,
+    scored_choice,
+    scored_next,
+    write_choice,
+    write_next,
+)
 from vip5.predict.model import TrainedModel
 from vip5.predict.similar import nearest_items
 from vip5.predict.system import Decoding
@@ -59,6 +69,8 @@ class ModelSystem:
         width = max(k, how.beams)
         if how.decode == "free":
             return write_next(self.model, prompt.id, users, histories, width, how.progress)
+        if self.model.terms is not None:
+            return scored_next(self.model, prompt.id, users, histories, width, exclude, among, how.progress)
         search = next_items if how.decode == "beam" else exact_next
         trie = self.model.trie if among is None else self.model.trie_of(among)
         return search(self.model, prompt.id, users, histories, width, exclude, trie, how.progress)
@@ -66,6 +78,8 @@ class ModelSystem:
     def choose(
         self, prompt: Prompt, users: np.ndarray, histories: Ragged, candidates: np.ndarray, how: Decoding
     ) -> Ranking:
+        if prompt.task == "next":
+            return scored_choice(self.model, prompt.id, users, histories, candidates, how.progress)
         search = write_choice if how.decode == "free" else choose
         beams = candidates.shape[1] if how.decode == "exact" else how.beams
         return search(self.model, prompt.id, users, candidates, beams, how.progress)

@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vip5.items import CodeSettings
 from vip5.model.config import MOST_TOKENS
+from vip5.model.terms import TermSettings
 from vip5.prompts.settings import PromptSettings
 
 
@@ -12,7 +13,9 @@ class ModalityPart(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tokens: int = Field(2, ge=1, le=MOST_TOKENS)  # k
+    tokens: int = Field(2, ge=0, le=MOST_TOKENS)  # k
+    row: bool = False  # whether the vector is part of the row of the item's own token
+    score: bool = False  # whether items whose vectors are like those of the history score higher
 
 
 class AnswerConfig(BaseModel):
@@ -23,4 +26,11 @@ class AnswerConfig(BaseModel):
     modalities: dict[str, ModalityPart] = {}  # by the name of their store; none: text alone, that is P5
     codes: CodeSettings = CodeSettings()
     prompts: PromptSettings = PromptSettings()
+    scores: TermSettings = TermSettings()  # terms of items' scores, beside those of modalities
     seed: int = 0
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether anything but the network has a say in an item's score."""
+        own = self.scores
+        return own.transitions or own.popularity or own.again or any(part.score for part in self.modalities.values())

@@ -1,6 +1,6 @@
 """What a model answers: ranked items and sentences, in batches of people with prompts of like length."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from vip5.data import Ragged
-from vip5.decoding import beam_search, best_items, best_of_beam, greedy
+from vip5.decoding import beam_search, best_items, best_of_beam, greedy, score_items, top_items
 from vip5.errors import UserError
 from vip5.items import Trie
 from vip5.model.input import ModelInput
@@ -19,9 +19,10 @@ from vip5.predict.model import TrainedModel
 from vip5.prompts import PromptCompiler, Samples
 from vip5.prompts.lengths import of_like_length
 from vip5.prompts.reviews import stars_in_tenths
-from vip5.prompts.samples import slices
 
 BATCH_TOKENS = 32_768  # input tokens with padding, at most, in a batch
+SCORES = 2**23  # of people times items, at most, in a batch where all items are scored
+LEAST = 1e-30  # of a score, before its logarithm
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,62 @@ def exact_next(
     return Ranking(*_answers(run, compiler, samples, answer, progress))
 
 
+def item_scores(
+    run: TrainedModel, prompt: str, users: np.ndarray, histories: Ragged, progress: bool = False
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Log-probabilities (nats) of all items by the network alone: rows of the n people, and float32 [rows, n_items]."""
+    compiler, samples = _asked_next(run, prompt, users, histories)
+    most = max(1, SCORES // run.trie.n_items)
+    for rows, batch in _batches(run, compiler, samples, progress, most):
+        yield rows, score_items(run.model, batch, run.trie)
+
+
+def scored_next(
+    run: TrainedModel,
+    prompt: str,
+    users: np.ndarray,
+    histories: Ragged,
+    k: int = 20,
+    exclude: Ragged | None = None,
+    among: np.ndarray | None = None,
+    progress: bool = False,
+) -> Ranking:
+    """The k best next items by the network and all other terms of the score, exactly; of the items `among` alone,
+    where they are given. Scores are log-probabilities as validation calibrated them."""
+    terms, parts = run.terms, []
+    assert terms is not None
+    width, outside = min(k, run.trie.n_items), None
+    if among is not None:
+        outside = torch.ones(run.trie.n_items, dtype=torch.bool)
+        outside[torch.from_numpy(np.asarray(among, np.int64))] = False
+    with torch.inference_mode():
+        for rows, log_p_BI in item_scores(run, prompt, users, histories, progress):
+            score_BI = terms.total(log_p_BI, histories.take(rows), terms.weights).clamp_(min=LEAST).log_()
+            score_BI = (score_BI * terms.power).log_softmax(dim=1)
+            if outside is not None:
+                score_BI.masked_fill_(outside.to(score_BI.device), -torch.inf)
+            found = top_items(score_BI, width, None if exclude is None else exclude.take(rows))
+            parts.append((rows, *(x.cpu().numpy() for x in found)))
+    return Ranking(*_in_order(parts))
+
+
+def scored_choice(
+    run: TrainedModel, prompt: str, users: np.ndarray, histories: Ragged, candidates: np.ndarray, progress: bool = False
+) -> Ranking:
+    """All of each user's own candidates int [n, C], the likeliest to be next first."""
+    parts = []
+    with torch.inference_mode():
+        for rows, log_p_BI in item_scores(run, prompt, users, histories, progress):
+            own_BC = torch.from_numpy(candidates[rows].astype(np.int64)).to(log_p_BI.device)
+            score_BC, power = log_p_BI, 1.0
+            if (terms := run.terms) is not None:
+                score_BC = terms.total(log_p_BI, histories.take(rows), terms.choice_weights).clamp_(min=LEAST).log_()
+                power = terms.choice_power
+            score_BC, order_BC = (score_BC.gather(1, own_BC) * power).log_softmax(dim=1).sort(dim=1, descending=True)
+            parts.append((rows, own_BC.gather(1, order_BC).cpu().numpy(), score_BC.cpu().numpy()))
+    return Ranking(*_in_order(parts))
+
+
 def write_next(
     run: TrainedModel, prompt: str, users: np.ndarray, histories: Ragged, beams: int = 20, progress: bool = False
 ) -> Ranking:
@@ -122,9 +179,11 @@ def write_choice(
 
 
 def _asked_next(run: TrainedModel, prompt: str, users: np.ndarray, histories: Ragged) -> tuple[PromptCompiler, Samples]:
-    compiler = _compiler(run, prompt, "next")
-    recent = _most_recent(histories, run.config.prompts.max_history)
-    return compiler, Samples.of(np.zeros(len(users), int), users, recent)
+    compiler, recent = _compiler(run, prompt, "next"), histories.last(run.config.prompts.max_history)
+    first = np.zeros(len(users), int)
+    if run.config.prompts.history == "decoder":
+        return compiler, Samples.of(first, users, then=recent)
+    return compiler, Samples.of(first, users, recent)
 
 
 def _asked_choice(
@@ -194,28 +253,42 @@ def _answers(
     answer: Callable[[np.ndarray, ModelInput], Sequence[Tensor]],
     progress: bool = False,
 ) -> list[np.ndarray]:
-    """Run `answer(rows, batch)` over all samples, longest prompts first; results in the samples' order, 0-padded."""
+    """Run `answer(rows, batch)` over all samples; results in the samples' order, 0-padded."""
+    parts: list[tuple[np.ndarray, ...]] = []
+    with torch.inference_mode():
+        for rows, batch in _batches(run, compiler, samples, progress):
+            parts.append((rows, *(part.cpu().numpy() for part in answer(rows, batch))))
+    return _in_order(parts)
+
+
+def _batches(
+    run: TrainedModel, compiler: PromptCompiler, samples: Samples, progress: bool, most: int | None = None
+) -> Iterator[tuple[np.ndarray, ModelInput]]:
+    """Rows of the samples and their batch, longest prompts first, `most` rows in each.
+
+    What stands in the decoder before the answer is of one length in a batch.
+    """
     if not len(samples):
         raise UserError("nobody is asked about: give one person at least")
-    groups = of_like_length(np.arange(len(samples)), compiler.input_lengths(samples), BATCH_TOKENS)
-    parts: list[list[np.ndarray]] = []
+    lengths, n_before = compiler.input_lengths(samples), run.n_written(samples.then)
+    alike = (np.flatnonzero(n_before == n) for n in np.unique(n_before))
+    groups = [group for rows in alike for group in of_like_length(rows, lengths + n_before, BATCH_TOKENS)]
     console = Console(stderr=True)
     bar = Progress(console=console, transient=True, disable=not (progress and console.is_terminal))
-    with bar, torch.inference_mode():
+    with bar:
         task = bar.add_task(compiler.prompts[0].id, total=len(samples))
-        for rows in groups:
-            batch = run.batch(compiler, samples.take(rows)).to(run.device)
-            parts.append([part.cpu().numpy() for part in answer(rows, batch)])
-            bar.advance(task, len(rows))
-    back = np.argsort(np.concatenate(groups))
-    return [_stack([part[n] for part in parts])[back] for n in range(len(parts[0]))]
+        for group in groups:
+            for rows in np.array_split(group, -(-len(group) // (most or len(group)))):
+                yield rows, run.batch(compiler, samples.take(rows)).to(run.device)
+                bar.advance(task, len(rows))
+
+
+def _in_order(parts: Sequence[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+    """Results of parts of the rows, the rows first, one after the other as the rows are numbered; 0-padded."""
+    back = np.argsort(np.concatenate([rows for rows, *_ in parts]))
+    return [_stack([part[n] for part in parts])[back] for n in range(1, len(parts[0]))]
 
 
 def _stack(parts: list[np.ndarray]) -> np.ndarray:
     width = max(part.shape[1] for part in parts)
     return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
-
-
-def _most_recent(histories: Ragged, limit: int) -> Ragged:
-    kept = np.minimum(histories.lengths, limit)
-    return Ragged.from_lengths(histories.values[slices(histories.offsets[1:] - kept, kept)], kept)

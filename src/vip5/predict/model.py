@@ -6,31 +6,35 @@ tokenizer.json, codes.parquet     how text and items are read and written
 prompts.toml                      prompts of the user's own, if any
 catalogue/                        items, people, where photos lie
 modalities/NAME/                  the items' vectors
+terms.safetensors                 what items score beside the network, if anything
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from vip5 import __version__
+from vip5.data import Ragged
 from vip5.data.catalogue import Catalogue
 from vip5.errors import UserError
 from vip5.files import write_json, write_text
 from vip5.items import ItemCodes, Trie, Vocabulary
 from vip5.modalities import ModalityStore, copy_store, open_store
 from vip5.model import VIP5, ModelInput, load_model, save_model, to_int8
+from vip5.model.rows import RowContent
+from vip5.model.terms import ScoreTerms
 from vip5.predict.config import AnswerConfig
 from vip5.predict.folder import CATALOGUE, FORMAT, STORES, read_run
 from vip5.prompts import FieldTexts, Prompt, PromptCompiler, Samples, collate, load_prompts
 from vip5.runs import RUN_FILE
 
-PROMPTS = "prompts.toml"
+PROMPTS, TERMS = "prompts.toml", "terms.safetensors"
 _TRIES = 32  # of parts of the catalogue, such as a category, that are kept
 
 
@@ -44,6 +48,7 @@ class TrainedModel:
     prompts: dict[str, Prompt]
     codes: ItemCodes
     model: VIP5
+    terms: ScoreTerms | None = None  # what items score beside the network
     extra_prompts: str | None = None  # the text of a file of prompts of the user's own
     _compilers: dict[tuple[str, ...], PromptCompiler] = field(default_factory=dict, repr=False)
     _lock: Any = field(default_factory=Lock, repr=False)
@@ -51,7 +56,7 @@ class TrainedModel:
     @property
     def tokens(self) -> dict[str, int]:
         """How many tokens an item has in each modality."""
-        return {modality.name: modality.tokens for modality in self.model.config.modalities}
+        return {modality.name: modality.tokens for modality in self.model.config.modalities if modality.tokens}
 
     @property
     def texts(self) -> FieldTexts:
@@ -97,9 +102,34 @@ class TrainedModel:
         return PromptCompiler([self.prompts[name] for name in ids], self.texts, part.max_input, part.max_target)
 
     def batch(self, compiler: PromptCompiler, samples: Samples, targets: bool = False) -> ModelInput:
-        """Samples as one padded batch."""
+        """Samples as one padded batch. What they have in `then` comes before the answer, in as many tokens for each."""
         wanted = compiler.targets(samples) if targets else None
-        return collate(compiler.inputs(samples), wanted, self.tokens, self.stores)
+        batch = collate(compiler.inputs(samples), wanted, self.tokens, self.stores)
+        if len(samples.then.values) and not targets:
+            batch.past_ids = self.written(samples.then)[0]
+        return batch
+
+    def written(self, items: Ragged) -> tuple[torch.Tensor, int]:
+        """The codes of each row's items, one after the other without `</s>`: int64 [n, T], padded with 0, and how many
+        tokens these are."""
+        code, length = self._codes
+        tokens, lengths = code[items.values], length[items.values]
+        inside = np.arange(code.shape[1]) < lengths[:, None]
+        row_lengths = self.n_written(items)
+        ids = np.zeros((len(items), int(row_lengths.max(initial=0))), np.int64)
+        ids[np.arange(ids.shape[1]) < row_lengths[:, None]] = tokens[inside]
+        return torch.from_numpy(ids), int(row_lengths.sum())
+
+    def n_written(self, items: Ragged) -> np.ndarray:
+        """int64 [n]: how many tokens `written` has in each row."""
+        lengths = self._codes[1][items.values]
+        return np.bincount(items.rows, weights=lengths, minlength=len(items)).astype(np.int64)
+
+    @cached_property
+    def _codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The codes int64 [n_items, T], and the length of each without `</s>`."""
+        codes = self.codes.targets()
+        return codes, (codes > 1).sum(axis=1)
 
     def save(self, folder: Path, about: dict[str, Any]) -> None:
         """Write what `load` reads; `run.json`, with `about`, comes last, so a folder that has it is whole."""
@@ -110,6 +140,8 @@ class TrainedModel:
         self.catalogue.save(folder / CATALOGUE)
         for name, store in self.stores.items():
             copy_store(store, folder / STORES / name)
+        if self.terms is not None:
+            self.terms.save(folder / TERMS)
         if self.extra_prompts is not None:
             write_text(folder / PROMPTS, self.extra_prompts)
         write_json(folder / RUN_FILE, {"vip5": __version__, "format": FORMAT, "kind": "model", **about})
@@ -124,13 +156,35 @@ class TrainedModel:
         config = AnswerConfig.model_validate(read_run(folder, "model")["config"])
         catalogue, model = Catalogue.load(folder / CATALOGUE), load_model(folder, device)
         own = folder / PROMPTS
-        names = [modality.name for modality in model.config.modalities]
+        names = list(config.modalities)
+        stores = {name: open_store(folder / STORES / name, catalogue.n_items) for name in names}
+        bind_rows(model, stores)
+        terms = None
+        if config.has_terms:
+            terms = ScoreTerms.load(folder / TERMS, scored_vectors(config, stores), catalogue.n_items).to(device)
         return cls(
             config=config,
             catalogue=catalogue,
-            stores={name: open_store(folder / STORES / name, catalogue.n_items) for name in names},
+            stores=stores,
             prompts=load_prompts(own if own.is_file() else None),
             codes=ItemCodes.load(folder, Vocabulary.load(folder, model.config.text_vocab)),
             model=to_int8(model) if int8 else model,
+            terms=terms,
             extra_prompts=own.read_text("utf-8") if own.is_file() else None,
         )
+
+
+def bind_rows(model: VIP5, stores: Mapping[str, ModalityStore], fit: bool = False) -> None:
+    """Put the vectors that are part of items' rows into a model; `fit`: of a new one, which is to be trained."""
+    for name, content in cast(Mapping[str, RowContent], model.row_content).items():
+        vectors, present = (torch.from_numpy(np.array(x)) for x in (stores[name].matrix, stores[name].mask))
+        if fit:
+            content.fit(vectors, present)
+        content.bind(vectors, present)
+
+
+def scored_vectors(
+    config: AnswerConfig, stores: Mapping[str, ModalityStore]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The vectors, and which are there, of the modalities that are terms of items' scores."""
+    return {name: (stores[name].matrix, stores[name].mask) for name, part in config.modalities.items() if part.score}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_SHORTEST = 0.7  # of a group's longest sample: shorter ones go to the next group
+SHORTEST = 0.7  # of a group's longest sample: shorter ones go to the next group
 _FEWEST = 8  # samples in a group, unless no more are left: tiny groups cost more than their padding saves
 
 
@@ -11,8 +11,13 @@ def longest_first(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return rows[np.argsort(-lengths[rows], kind="stable")]
 
 
-def of_like_length(rows: np.ndarray, lengths: np.ndarray, most_tokens: int) -> list[np.ndarray]:
-    """Rows, the longest first, cut into groups that are padded to their longest: at most `most_tokens` in each."""
+def of_like_length(
+    rows: np.ndarray, lengths: np.ndarray, most_tokens: int, shortest: float = SHORTEST
+) -> list[np.ndarray]:
+    """Rows, the longest first, cut into groups that are padded to their longest: at most `most_tokens` in each.
+
+    Where padding costs little, a group may hold shorter samples: `shortest` is their share of the longest one.
+    """
     rows = longest_first(rows, lengths)
     sizes: list[int] = lengths[rows].tolist()  # several times as fast to walk over as an array
     groups, start = [], 0
@@ -20,7 +25,7 @@ def of_like_length(rows: np.ndarray, lengths: np.ndarray, most_tokens: int) -> l
         longest, count = sizes[start], place - start
         if (
             place == len(rows)
-            or (sizes[place] < _SHORTEST * longest and count >= _FEWEST)
+            or (sizes[place] < shortest * longest and count >= _FEWEST)
             or (count + 1) * longest > most_tokens
         ):
             groups.append(rows[start:place])

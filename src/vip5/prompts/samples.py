@@ -22,6 +22,7 @@ class Samples:
     user: np.ndarray  # int [N], -1 for people who are not known
     item: np.ndarray  # int [N]: the answer, the item asked about, or the item explained
     items: Ragged  # int32 [N rows]: the purchase history or the candidates
+    then: Ragged  # int32 [N rows]: items that the decoder writes one after the other, in place of the prompt's target
     separator: np.ndarray  # int [N], position in SEPARATORS
     review: np.ndarray  # int [N], row of the reviews
     stars: np.ndarray  # int [N], the star rating in tenths
@@ -31,27 +32,38 @@ class Samples:
         return len(self.prompt)
 
     @classmethod
-    def of(cls, prompt: np.ndarray, user: np.ndarray, items: Ragged | None = None, **columns: np.ndarray) -> "Samples":
+    def of(
+        cls,
+        prompt: np.ndarray,
+        user: np.ndarray,
+        items: Ragged | None = None,
+        then: Ragged | None = None,
+        **columns: np.ndarray,
+    ) -> "Samples":
         """Samples of which only some columns are used."""
         n = len(user)
         empty = np.full(n, -1)
         whole: dict[str, np.ndarray] = {
             "item": empty, "separator": np.zeros(n, int), "review": empty, "stars": empty, "yes": empty
         }  # fmt: skip
-        if items is None:
-            items = Ragged(np.empty(0, np.int32), np.zeros(n + 1, np.int64))
-        return cls(np.asarray(prompt), np.asarray(user), items=items, **{**whole, **columns})
+        nothing = Ragged(np.empty(0, np.int32), np.zeros(n + 1, np.int64))
+        return cls(
+            np.asarray(prompt),
+            np.asarray(user),
+            items=nothing if items is None else items,
+            then=nothing if then is None else then,
+            **{**whole, **columns},
+        )
 
     def take(self, rows: np.ndarray) -> "Samples":
         columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
-        return replace(self, items=self.items.take(rows), **columns)
+        return replace(self, items=self.items.take(rows), then=self.then.take(rows), **columns)
 
     @staticmethod
     def join(parts: list["Samples"]) -> "Samples":
         columns = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _COLUMNS}
-        lengths = np.concatenate([p.items.lengths for p in parts])
-        values = np.concatenate([p.items.values for p in parts])
-        return Samples(items=Ragged(values, np.concatenate([[0], np.cumsum(lengths)])), **columns)
+        items, then = Ragged.join([p.items for p in parts]), Ragged.join([p.then for p in parts])
+        return Samples(items=items, then=then, **columns)
 
 
 _COLUMNS = ("prompt", "user", "item", "separator", "review", "stars", "yes")

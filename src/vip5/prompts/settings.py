@@ -1,5 +1,7 @@
 """Which prompts a model reads, and how long."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -13,3 +15,6 @@ class PromptSettings(BaseModel):
     max_input: int = Field(1024, ge=8)
     max_target: int = Field(64, ge=2)
     max_history: int = Field(50, ge=1)  # items; the most recent ones are kept
+    # Where the history stands after which a next item is asked: in the prompt, as in the paper; or in the decoder, as
+    # what it has written before the answer. Then every item of a history is a target, and not the last one alone.
+    history: Literal["prompt", "decoder"] = "prompt"

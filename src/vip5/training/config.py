@@ -48,6 +48,9 @@ class SamplesPart(_Part):
     mix: Literal["tasks", "prompts"] = "tasks"
     candidates: int = Field(100, ge=2)  # of a choice, the right one among them
     last_positions: Literal["any"] | PositiveInt = 3  # a next-item target is one of the last n of the training part
+    # Of samples of histories in the decoder (prompts.history):
+    leave_out: float = Field(0.0, ge=0, lt=1)  # the share of a history's items that an epoch passes over
+    forget_user: float = Field(0.0, ge=0, le=1)  # the share of samples that do not say who it is
     shortest_history: int = Field(1, ge=1)  # items that a history shows at least
     first_positions: int = Field(3, ge=1)  # a history starts at one of the first n
 
@@ -61,6 +64,9 @@ class OptimPart(_Part):
     lr: float = Field(1e-3, gt=0)
     embedding_lr_factor: float = Field(1.0, gt=0)  # factor of the rate of embedding tables
     warmup: float = Field(0.1, ge=0, lt=1)  # share of the run
+    decay: bool = True  # the rate falls to 0 along the run; else it stays where the warm-up took it
+    averaging: float = Field(0.0, ge=0, lt=1)  # share of it that a step leaves in the mean of past weights; 0: no mean
+    negatives: int | None = Field(None, ge=1)  # of the softmax over items, with histories in the decoder; none: all
     clip: float = Field(5.0, gt=0)  # gradient norm
     weight_decay: float = Field(0.01, ge=0)
     recompute: bool = False  # compute each block again in the backward: the same result in less memory, but slower
@@ -73,6 +79,7 @@ class RunPart(_Part):
     save_seconds: float = Field(60, ge=0)  # between two savings of the state to resume from
     validate_epochs: int = Field(0, ge=0)  # score the validation items every n epochs and keep the best; 0: never
     validate_users: int = Field(2000, ge=1)
+    patience: int | None = Field(None, ge=1)  # validations without a better one, until it stops; none: all epochs
     tensorboard: bool = False
 
 

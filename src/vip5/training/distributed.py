@@ -40,6 +40,14 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
+    def agreed(self, value: bool) -> bool:
+        """What the first process says."""
+        if self.count == 1:
+            return value
+        said = torch.tensor([value])
+        dist.broadcast(said, 0)
+        return bool(said)
+
     def check_same(self, about: dict[str, bytes]) -> None:
         """UserError with the first name under which the processes (more than one) hold different things."""
         digests = [hashlib.blake2b(value, digest_size=7).digest() for value in about.values()]

@@ -36,7 +36,8 @@ class SampleDrawer:
         parts = []
         next_one, next_yes_no = self._asked(rng, "next", "next_yes_no", with_past)
         if len(next_one):
-            parts.append(self._next(rng, next_one, "next"))
+            whole = self.config.prompts.history == "decoder"
+            parts.append(self._sequences(rng, next_one) if whole else self._next(rng, next_one, "next"))
         if len(next_yes_no):
             parts.append(self._yes_no(rng, self._next(rng, next_yes_no, "next_yes_no")))
         yes_no, choice = self._asked(rng, "yes_no", "choice", with_any)
@@ -82,6 +83,18 @@ class SampleDrawer:
             items,
             item=self.history.values[at + end],
             separator=rng.integers(0, len(SEPARATORS), len(users)),
+        )
+
+    def _sequences(self, rng: np.random.Generator, users: np.ndarray) -> Samples:
+        """The training part of each user for the decoder to write, all but a share of its items."""
+        settings, history = self.config.samples, self.history.take(users)
+        kept = rng.random(len(history.values)) >= settings.leave_out
+        kept |= (np.bincount(history.rows[kept], minlength=len(users)) < 2)[history.rows]
+        left = Ragged.from_lengths(history.values[kept], np.bincount(history.rows[kept], minlength=len(users)))
+        return Samples.of(
+            rng.choice(self.of_task["next"], len(users)),
+            np.where(rng.random(len(users)) < settings.forget_user, -1, users),
+            then=left.last(self.config.prompts.max_history + 1),
         )
 
     def _bought_items(self, rng: np.random.Generator, users: np.ndarray, task: str) -> Samples:

@@ -23,9 +23,11 @@ def adamw(model: torch.nn.Module, settings: OptimPart) -> torch.optim.AdamW:
 
 
 def schedule(progress: float, settings: OptimPart) -> float:
-    """Factor of the learning rate: linear up over the warm-up, linear down to 0 after it."""
+    """Factor of the learning rate: linear up over the warm-up; then linear down to 0, or 1 without decay."""
     if progress < settings.warmup:
         return progress / settings.warmup
+    if not settings.decay:
+        return 1.0
     return (1 - progress) / (1 - settings.warmup)
 
 

@@ -15,6 +15,7 @@ from vip5.items import ItemCodes, Vocabulary, fit_codes
 from vip5.modalities import ModalityStore, open_modality
 from vip5.model import VIP5, ModelConfig, backbone_size, load_backbone, local_folder, start_from
 from vip5.predict.folder import CATALOGUE, is_finished, read_run
+from vip5.predict.model import bind_rows
 from vip5.prompts import Prompt
 from vip5.prompts.tokenizer import train_vocabulary
 from vip5.training.config import RunConfig
@@ -45,6 +46,7 @@ def start_model(config: RunConfig, dataset: Dataset, prompts: Mapping[str, Promp
     size = backbone_size(config.model.size) | {"text_vocab": vocabulary.size}
     model = VIP5(_model_config(size, config, dataset, codes, stores))
     _start_like_content(model, codes, stores)
+    bind_rows(model, stores, fit=True)
     return Started(Catalogue.of(dataset), codes, model, stores)
 
 
@@ -62,13 +64,18 @@ def _model_config(
     codes: ItemCodes,
     stores: Mapping[str, ModalityStore],
 ) -> ModelConfig:
+    if codes.scheme != "atomic" and (parts := [name for name, part in config.modalities.items() if part.row]):
+        raise UserError(f"modalities.{parts[0]}.row is for items with one token each: give codes.scheme=atomic")
     own: dict[str, Any] = {
         "new_tokens": len(codes.new_tokens),
         "user_tokens": dataset.n_users if config.codes.users == "atomic" else 0,
         "dropout": config.model.dropout,
         "modalities": [
-            {"name": name, "dim": stores[name].dim, "tokens": part.tokens} for name, part in config.modalities.items()
+            {"name": name, "dim": stores[name].dim, "tokens": part.tokens, "in_row": part.row}
+            for name, part in config.modalities.items()
+            if part.tokens or part.row or not part.score
         ],
+        "item_rows": config.prompts.history == "decoder",
         "peft": config.peft,
         "train_word_category": config.model.train_word_category,
     }
@@ -99,6 +106,7 @@ def _from_backbone(config: RunConfig, dataset: Dataset, stores: dict[str, Modali
     if known is not None:
         weights = weights_of_run(folder, known, weights, model, dataset)
     start_from(model, weights, source)
+    bind_rows(model, stores, fit=known is None)
     return Started(Catalogue.of(dataset, known), codes, model, stores)
 
 
@@ -109,7 +117,7 @@ def _start_like_content(model: VIP5, codes: ItemCodes, stores: Mapping[str, Moda
     Items that look alike then start alike, where the decoder writes them too. The vectors' d_model widest directions
     are kept, as they lie (PCA without whitening); an item without a vector stays at random.
     """
-    if not stores or codes.scheme != "atomic" or model.new_tokens is None:
+    if not stores or codes.scheme != "atomic" or model.new_tokens is None or model.config.item_rows:
         return
     store = next(iter(stores.values()))
     shown = np.flatnonzero(store.mask)

@@ -19,10 +19,12 @@ from vip5.runs import METRICS_FILE, STATE_FILE, run_folder
 from vip5.training.batches import Epoch, Feed, Step, plan, use_device
 from vip5.training.distributed import GradientSum, Processes
 from vip5.training.draw import SampleDrawer
+from vip5.training.loss import ItemLoss, ItemTargets
 from vip5.training.metrics import Metrics
 from vip5.training.optimizer import adamw, schedule, use_bf16
 from vip5.training.run import Run
 from vip5.training.state import TrainingState
+from vip5.training.weigh import weigh
 
 Validate = Callable[[Run], dict[str, float]]  # the first metric decides; higher is better
 
@@ -70,6 +72,10 @@ class Trainer:
         self.compiler = run.compiler(names)
         self.drawer = SampleDrawer(run.dataset, self.compiler.prompts, self.config)
         self.task_of = np.array([TASKS.index(prompt.task) for prompt in self.compiler.prompts])
+        self.item_loss: ItemLoss | None = None
+        if self.config.prompts.history == "decoder":
+            codes = torch.from_numpy(run.codes.targets()).to(device)
+            self.item_loss = ItemLoss(run.trie, codes, self.optim.negatives)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = adamw(self.model, self.optim)
         self.state = TrainingState(run, self.optimizer, out)
@@ -80,18 +86,18 @@ class Trainer:
             self.sum = GradientSum(processes, self.trained, self.optim.batch_size)
         self.metrics = Metrics(out, self.state, self.config.run.tensorboard, quiet) if processes.first else None
         self.feed = Feed(run, self.compiler, device)
-        self.lr, self.samples_seen = 0.0, 0  # of the last step; of this process
+        self.lr, self.samples_seen, self.targets_seen = 0.0, 0, 0  # of the last step; of this process
 
     def fit(self) -> dict[str, Any]:
         """Train to the end of the last epoch; the summary, which the first process has."""
         started = time.perf_counter()
         with self.metrics or nullcontext():
-            while self.state.epoch < self.optim.epochs:
+            while self.state.epoch < self.optim.epochs and not self.ended():
                 epoch = self.draw()
                 self.model.train()
                 for step, batches in self.feed.steps(epoch, self.state.batch):
                     self.begin_step(epoch)
-                    losses = [self.backward(self.forward(batch), step) for batch in batches]
+                    losses = [self.backward(self.forward(batch), batch, step) for batch in batches]
                     loss_N, norm = self.step(losses, step)
                     self.log(epoch, step, loss_N, norm)
                     self.save()
@@ -105,7 +111,8 @@ class Trainer:
         if not len(samples):
             raise UserError("no training sample fits the chosen prompts: see prompts.train and samples.*")
         rng = np.random.default_rng([self.config.seed, self.state.epoch, 1])
-        epoch = Epoch(samples, plan(self.compiler.input_lengths(samples), self.optim, rng, self.processes))
+        lengths = self.compiler.input_lengths(samples)
+        epoch = Epoch(samples, plan(lengths, self.optim, rng, self.processes, samples.then.lengths))
         if self.metrics:
             self.metrics.begin_epoch(self.state, len(epoch.steps))
         return epoch
@@ -122,23 +129,28 @@ class Trainer:
             group["lr"] = self.lr * group["factor"]
         torch.manual_seed(self.config.seed * 1_000_003 + self.state.step + self.processes.rank * 1_000_000_007)
 
-    def forward(self, batch: ModelInput) -> Tensor:
-        """The loss of each sample [B]."""
+    def forward(self, batch: ModelInput | ItemTargets) -> Tensor:
+        """The loss of each sample [B]: of its text, averaged over tokens, or of its items, summed."""
         with torch.autocast(self.device.split(":")[0], torch.bfloat16) if self.bf16 else nullcontext():
+            if isinstance(batch, ItemTargets):
+                assert self.item_loss is not None
+                return self.item_loss(self.model, batch)
             return self.model(batch)
 
-    def backward(self, loss_B: Tensor, step: Step) -> Tensor:
-        """Add a batch's part to the gradient of the step's mean loss; the batch's losses [B]."""
-        (loss_B.sum() / step.size).backward()
-        return loss_B.detach()
+    def backward(self, loss_B: Tensor, batch: ModelInput | ItemTargets, step: Step) -> Tensor:
+        """Add a batch's part to the gradient of the step's mean loss over targets; the batch's mean losses [B]."""
+        (loss_B.sum() / step.targets).backward()
+        items = (batch.items_BS >= 0).sum(dim=1) if isinstance(batch, ItemTargets) else 1
+        return loss_B.detach() / items
 
     def step(self, losses: list[Tensor], step: Step) -> tuple[Tensor, Tensor]:
         """Change the weights; the losses [N] of the step's samples, and the gradient's norm."""
         loss_N = self.sum(losses, step.size) if self.sum else torch.cat(losses)
         norm = torch.nn.utils.clip_grad_norm_(self.trained, self.optim.clip)
         self.optimizer.step()
+        self.state.add_to_mean()
         self.state.step, self.state.batch = self.state.step + 1, self.state.batch + 1
-        self.samples_seen += step.size
+        self.samples_seen, self.targets_seen = self.samples_seen + step.size, self.targets_seen + step.targets
         return loss_N, norm
 
     def log(self, epoch: Epoch, step: Step, loss_N: Tensor, norm: Tensor) -> None:
@@ -158,24 +170,35 @@ class Trainer:
         if self.metrics:
             self.metrics.flush()
             if self.score and every and (epoch == self.optim.epochs or epoch % every == 0):
-                self.model.eval()
-                scores = self.score(self.run)
-                self.metrics.write_scores(self.state, scores)
-                self.state.keep_if_best(next(iter(scores.values())))
+                with self.state.averaged():
+                    self.model.eval()
+                    scores = self.score(self.run)
+                    self.metrics.write_scores(self.state, scores)
+                    self.state.keep_if_best(next(iter(scores.values())))
+                self.state.save()
         self.processes.wait()
+
+    def ended(self) -> bool:
+        """Whether the last validations were no better than an earlier one, as the first process sees it."""
+        patience, every = self.config.run.patience, self.config.run.validate_epochs
+        if patience is None or not every:
+            return False
+        since = self.state.epoch // every - -(-self.state.best_epoch // every)
+        return self.processes.agreed(since >= patience)
 
     def finish(self, started: float) -> dict[str, Any]:
         """End with the best epoch's weights; write what stays, remove what was there to go on with."""
-        self.model.eval()
         if self.metrics is None:
             return {}
         self.state.take_best()
+        self.model.eval()
         summary = {
             "steps": self.state.step,
-            "epochs": self.optim.epochs,
+            "epochs": self.state.epoch,
             "seconds": round(time.perf_counter() - started, 2),
             "samples": self.samples_seen,
             "samples_per_second": self.metrics.speed.rate,
+            "targets": self.targets_seen,
             "best_epoch": self.state.best_epoch,
             "precision": "bf16" if self.bf16 else "fp32",
             "device": self.device,
@@ -183,6 +206,9 @@ class Trainer:
         }
         if self.device.startswith("cuda"):
             summary["peak_memory_mib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**20)
+        if self.config.has_terms:
+            asked = [prompt.id for prompt in self.compiler.prompts if prompt.task == "next"]
+            weigh(self.run, self.run.dataset, asked[0], self.config.run.validate_users)
         self.run.finish(self.out)
         write_json(self.out / "summary.json", summary)
         left_over = self.out / STATE_FILE, *self.out.glob(".*.safetensors*"), self.out / f".{METRICS_FILE}.tmp"

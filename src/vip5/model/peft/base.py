@@ -7,7 +7,18 @@ from torch import nn
 Place = Literal["self_attention", "cross_attention", "feed_forward"]  # the sublayers of a block
 
 # What VIP5 has beside its backbone, as the first part of the weights' names: trained by every method.
-OF_VIP5 = frozenset({"new_tokens", "new_head", "user_tokens", "whole_words", "categories", "modalities"})
+OF_VIP5 = frozenset(
+    {
+        "new_tokens",
+        "new_head",
+        "item_scales",
+        "row_content",
+        "user_tokens",
+        "whole_words",
+        "categories",
+        "modalities",
+    }
+)
 
 
 class TuningMethod(Protocol):
