@@ -64,7 +64,7 @@ def test_answers_do_not_depend_on_who_is_asked_together(model, tiny_data, monkey
 @pytest.mark.parametrize("prompt", ["B-5", "B-8"])
 def test_candidates_are_ranked_whole(model, tiny_data, prompt):
     lists = HeldOut.of(tiny_data).lists
-    found = choose(model, prompt, np.arange(tiny_data.n_users), lists, lists.shape[1])
+    found = choose(model, prompt, np.arange(tiny_data.n_users), tiny_data.history("test"), lists, lists.shape[1])
     assert (np.sort(found.items) == np.sort(lists)).all()
     assert np.exp(found.scores.astype(float)).sum(1) == pytest.approx(1, abs=1e-4)
 
@@ -86,7 +86,7 @@ def test_exact_lists_are_those_of_all_scores(model, system, tiny_data):
     assert number(done, "A-3", "HR@25").value == pytest.approx(by_hand(whole.items, targets, 25)[0], abs=0.04)
     assert done.ranked["A-3"][1].depth == 25
     lists = HeldOut.of(data).lists
-    assert (done.ranked["B-5"][1].lists[0] == choose(model, "B-5", users, lists, lists.shape[1]).items).all()
+    assert (done.ranked["B-5"][1].lists[0] == choose(model, "B-5", users, history, lists, lists.shape[1]).items).all()
 
 
 def test_what_is_written_freely_may_be_no_item(model, system, tiny_data):

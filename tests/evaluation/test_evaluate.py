@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from rouge_score.rouge_scorer import RougeScorer
 
 from vip5.data import Dataset, Ragged
 from vip5.data.catalogue import Catalogue
+from vip5.decoding import score_items
 from vip5.errors import UserError
 from vip5.evaluation.evaluate import PROMPTS, Evaluation, evaluate
 from vip5.evaluation.explanations import held_out_explanations
@@ -17,6 +19,7 @@ from vip5.evaluation.options import EvaluateOptions
 from vip5.evaluation.stored import load_about, load_ranks, load_sentences
 from vip5.predict.answers import ModelSystem
 from vip5.predict.lists import choose, next_items
+from vip5.prompts import Samples
 
 from .conftest import Stub, by_hand, number
 
@@ -27,7 +30,7 @@ def evaluation(system, tiny_data) -> Evaluation:
 
 
 def test_every_prompt_has_its_numbers(tiny_data, evaluation):
-    assert {r.prompt for r in evaluation.results} == set(PROMPTS) and evaluation.left_out == []
+    assert {r.prompt for r in evaluation.results} == {*PROMPTS, "A-3 of 25"} and evaluation.left_out == []
     whole = ("coverage@10", "Gini@10", "USR", "FCR", "DIV")  # numbers of all users together
     for r in evaluation.results:
         assert r.n > 0 and r.protocol == "clean" and r.split == "test" and r.data_hash == tiny_data.hash
@@ -58,12 +61,28 @@ def test_one_of_the_candidates(model, tiny_data, evaluation):
     places = [row.tolist().index(target) for row, target in zip(lists, tiny_data.targets("test"), strict=True)]
     assert len(set(places)) > 3  # the true item may stand anywhere
     for prompt in ("B-5", "B-8"):
-        found = choose(model, prompt, np.arange(tiny_data.n_users), lists, width)
+        found = choose(model, prompt, np.arange(tiny_data.n_users), tiny_data.history("test"), lists, width)
         for k in (1, 5, 10):
             hit, gain = by_hand(found.items, tiny_data.targets("test"), k)
             assert number(evaluation, prompt, f"HR@{k}").value == pytest.approx(hit)
             assert number(evaluation, prompt, f"NDCG@{k}").value == pytest.approx(gain)
         assert number(evaluation, prompt, "HR@1").task == f"one of {width}"
+
+
+def test_one_of_the_candidates_by_what_comes_next(model, tiny_data, evaluation):
+    """Nothing but the candidates may be written after the history: the order is that of all items' scores."""
+    lists, histories, targets = HeldOut.of(tiny_data).lists, tiny_data.history("test"), tiny_data.targets("test")
+    users = np.arange(tiny_data.n_users)
+    compiler, width = model.compiler(["A-3"]), lists.shape[1]
+    batch = model.batch(compiler, Samples.of(np.zeros(len(users), int), users, histories))
+    with torch.no_grad():
+        own = score_items(model.model, batch, model.trie).gather(1, torch.from_numpy(lists.astype(np.int64)))
+    wanted = np.take_along_axis(lists, own.argsort(dim=1, descending=True).numpy(), axis=1)
+    found = choose(model, "A-3", users, histories, lists, width)
+    assert (found.items == wanted).mean() > 0.99  # codes here are one token long, and equal scores are not
+    hit, _ = by_hand(found.items, targets, 10)
+    assert number(evaluation, f"A-3 of {width}", "HR@10").value == pytest.approx(hit)
+    assert number(evaluation, f"A-3 of {width}", "HR@10").task == f"one of {width}"
 
 
 def test_each_list_of_candidates_has_an_order_of_its_own(tiny_data):
@@ -85,7 +104,7 @@ def test_several_lists_of_candidates_are_averaged(system, model, tiny_data):
     )
     done = evaluate(system, data, ["B-5"])
     users, lists = np.arange(data.n_users), [HeldOut.of(data, number=n).lists for n in (0, 1)]
-    alone = [by_hand(choose(model, "B-5", users, shown).items, targets, 10)[0] for shown in lists]
+    alone = [by_hand(choose(model, "B-5", users, data.history("test"), shown).items, targets, 10)[0] for shown in lists]
     assert number(done, "B-5", "HR@10").value == pytest.approx(np.mean(alone))
     assert done.ranked["B-5"][1].ranks.shape == (data.n_users, 2)
 
@@ -101,7 +120,7 @@ def test_only_the_tested_users_are_scored(system, model, some, tmp_path):
     assert [target in shown for target, shown in zip(targets, lists.tolist(), strict=True)] == [True] * len(users)
     for prompt, found in (
         ("A-3", next_items(model, "A-3", users, histories, 10, histories)),
-        ("B-5", choose(model, "B-5", users, lists, 10)),
+        ("B-5", choose(model, "B-5", users, histories, lists, 10)),
     ):
         hit, gain = by_hand(found.items, targets, 10)
         assert number(done, prompt, "HR@10").value == pytest.approx(hit)
@@ -185,7 +204,7 @@ def test_prompts_that_cannot_be_evaluated(system, model, tiny_data):
 def test_ranks_are_left_for_paired_comparisons(system, tiny_data, evaluation, tmp_path):
     evaluation.save(tmp_path)
     table = load_ranks(tmp_path)
-    assert set(table["prompt"]) == {"A-3", "A-9", "B-5", "B-8"}
+    assert set(table["prompt"]) == {"A-3", "A-3 of 25", "A-9", "B-5", "B-8"}
     for prompt in ("A-3", "B-5"):
         ranks = table.filter(pl.col("prompt") == prompt)
         assert ranks["user"].to_list() == tiny_data.users["user"].to_list()
@@ -197,7 +216,7 @@ def test_ranks_are_left_for_paired_comparisons(system, tiny_data, evaluation, tm
     assert set(sentences["item"]) <= set(tiny_data.items["item"])
     assert load_about(tmp_path) == {"again": False, "notes": evaluation.notes}
     evaluate(system, tiny_data, ["A-3"]).save(tmp_path)  # nothing of an earlier evaluation stays
-    assert set(load_ranks(tmp_path)["prompt"]) == {"A-3"} and load_sentences(tmp_path).is_empty()
+    assert set(load_ranks(tmp_path)["prompt"]) == {"A-3", "A-3 of 25"} and load_sentences(tmp_path).is_empty()
 
 
 def test_groups_part_the_users(tiny_data, evaluation):

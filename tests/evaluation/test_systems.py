@@ -53,7 +53,7 @@ def test_all_are_asked_about_the_same(runs, done):
         assert (own.users == other.users).all() and (own.targets == other.targets).all()
         assert (own.lists == other.lists).all() and own.histories.values.tolist() == other.histories.values.tolist()
     cases = [load_ranks(runs / name).drop("rank", "depth") for name in ("model", "item-knn")]
-    assert cases[0].equals(cases[1]) and set(cases[0]["prompt"]) == {"A-3", "B-5"}
+    assert cases[0].equals(cases[1]) and set(cases[0]["prompt"]) == {"A-3", "A-3 of 25", "B-5"}
     asked = [load_sentences(runs / name).drop("written") for name in ("model", "frequent-sentence")]
     assert asked[0].equals(asked[1]) and set(asked[0]["prompt"]) == {"C-3"} and len(asked[0])
     assert load_sentences(runs / "item-knn").is_empty() and load_ranks(runs / "frequent-sentence").is_empty()
@@ -101,7 +101,7 @@ def test_popularity_beside_itself_is_no_different(tiny_data):
 def test_a_model_and_a_baseline_are_compared(runs, done):
     found = compare([runs / "model", runs / "item-knn"], metrics=["HR@5"])
     assert [(row.prompt, row.system, row.reference) for row in found.rows] == [
-        ("A-3", "item-knn", "model"), ("B-5", "item-knn", "model"),
+        ("A-3", "item-knn", "model"), ("A-3 of 25", "item-knn", "model"), ("B-5", "item-knn", "model"),
     ]  # fmt: skip
     for row in found.rows:
         assert row.value.value == pytest.approx(number(done["item-knn"], row.prompt, "HR@5").value)

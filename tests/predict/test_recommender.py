@@ -102,10 +102,17 @@ def test_rank(shop, user, items):
     assert sum(s.probability for s in shop.rank(items, user=user)) == pytest.approx(1, abs=1e-4)
 
 
-def test_rank_asks_b_5_about_people_whom_the_run_knows_and_a_3_about_others(shop, user, items, refusal):
+def test_rank_is_by_what_comes_next_where_there_is_a_history_and_else_by_a_prompt(shop, tiny_run, user, items, refusal):
     history = items[10:14]
+    by_prompt = shop.rank(items[:7], user=user, by="prompt")
+    assert by_prompt == shop.rank(items[:7], user=user, prompt="B-5")
+    assert by_prompt == shop.rank(items[:7], user=user, history=history, by="prompt")
+    assert by_prompt == Recommender(tiny_run, dataset=False).rank(items[:7], user=user)
     known = shop.rank(items[:7], user=user)
-    assert known == shop.rank(items[:7], user=user, prompt="B-5") == shop.rank(items[:7], user=user, history=history)
+    assert known == shop.rank(items[:7], user=user, by="next") == shop.rank(items[:7], user=user, prompt="A-3")
+    assert known != by_prompt and known != shop.rank(items[:7], user=user, history=history)
+    said = refusal(shop.rank, items[:7], user=user, by="next", prompt="B-5")
+    assert "B-5 is of task choice, which is not by next" in said
     stranger = shop.rank(items[:7], user="nobody", history=history)
     assert stranger == shop.rank(items[:7], history=history) == shop.rank(items[:7], history=history, prompt="A-3")
     assert stranger != known and sum(s.probability for s in stranger) == pytest.approx(1, abs=1e-5)
@@ -219,7 +226,7 @@ def test_the_catalogue_is_not_tokenised_again_by_each_answer(tiny_run, user, ite
         lambda item: shop.explain(item, user=user, stars=4, feature="handle"),
         lambda item: shop.explain(item, headline="Great mug"),
         lambda item: shop.recommend(user, exclude=[item]),
-        lambda item: shop.rank([item, items[9]], user=user),
+        lambda item: shop.rank([item, items[9]], user=user, by="prompt"),
     )
     for answer in answers:
         texts.clear()

@@ -152,7 +152,7 @@ class _Asked:
         return next_items(self.run, NEXT, self.users, self.histories, BEAMS)
 
     def choose(self) -> Ranking:
-        return choose(self.run, CHOICE, self.users, self.candidates, BEAMS)
+        return choose(self.run, CHOICE, self.users, self.histories, self.candidates, BEAMS)
 
     def batches(self, samples: Samples, prompt: str) -> list[tuple[np.ndarray, ModelInput]]:
         """Prompts as the peers read them: a few at once, of like length."""

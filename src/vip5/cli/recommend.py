@@ -1,7 +1,7 @@
 """`vip5 recommend`, `rank`, `explain` and `similar`: a run's answers."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -81,9 +81,11 @@ def rank(
     candidates: Annotated[list[str], typer.Option("--candidate", help="Raw id of an item; repeatable.")],
     user: User = None,
     history: History = None,
-    prompt: Annotated[
-        str | None, typer.Option(help="Of task choice or next; B-5 for people the run knows, else A-3.")
+    by: Annotated[
+        Literal["next", "prompt"] | None,
+        typer.Option(help="next: what would come next after the history; prompt: a prompt that shows the candidates."),
     ] = None,
+    prompt: Annotated[str | None, typer.Option(help="Of task next or choice; A-3 by next, B-5 by prompt.")] = None,
     dataset: DatasetFolder = None,
     device: Device = None,
     int8: Int8 = False,
@@ -93,7 +95,8 @@ def rank(
 
     Example: vip5 rank runs/shop --user U0001 --candidate P0003 --candidate P0008
     """
-    items = _engine(run, dataset, device, int8, history).rank(candidates, user=user, history=history, prompt=prompt)
+    shop = _engine(run, dataset, device, int8, history)
+    items = shop.rank(candidates, user=user, history=history, by=by, prompt=prompt)
     _print(f"Best for {user or 'this history'}", items, {"user": user}, as_json)
 
 

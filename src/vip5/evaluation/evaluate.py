@@ -20,6 +20,7 @@ from vip5.evaluation.stored import RANKS, SENTENCES, rank_rows, save_about, save
 from vip5.predict.baseline import FittedBaseline
 from vip5.predict.lists import next_items
 from vip5.predict.model import TrainedModel
+from vip5.predict.recommender import NEXT
 from vip5.predict.system import System
 from vip5.prompts import Prompt
 
@@ -126,6 +127,10 @@ def evaluate(
             _explain(evaluation, prompt, progress)
         else:
             _rank(evaluation, prompt, progress)
+            # Candidates that are fewer than a list's places would all be hits.
+            enough = dataset.candidates.shape[2] >= max(evaluation.options.cutoffs)
+            if name == NEXT and name in evaluation.ranked and enough:
+                _rank(evaluation, prompt, progress, among=True)
     return evaluation
 
 
@@ -145,17 +150,19 @@ def validation_score(run: TrainedModel, dataset: Dataset, users: int, beams: int
     return {f"{name} NDCG@10": float(metrics["NDCG@10"].mean()), f"{name} HR@10": float(metrics["HR@10"].mean())}
 
 
-def _rank(evaluation: Evaluation, prompt: Prompt, progress: bool) -> None:
+def _rank(evaluation: Evaluation, prompt: Prompt, progress: bool, among: bool = False) -> None:
+    """Next items of the whole catalogue, or one of the candidates; `among`: of these by a prompt of the next item."""
     dataset, options = evaluation.dataset, evaluation.options
     held = HeldOut.of(dataset, "test", options.users)
     if not len(held):
         evaluation.left_out.append(f"{prompt.id}: no user has both a training and a test part")
         return
     popularity = Popularity.fit(dataset)
-    by_task = _next if prompt.task == "next" else _choice
+    by_task = _next if prompt.task == "next" and not among else _choice
     task, found, popular = by_task(evaluation, prompt, held, popularity, progress)
-    about = evaluation.about | {"task": task, "prompt": prompt.id}
-    evaluation.ranked[prompt.id] = held, found
+    name = f"{prompt.id} {task.removeprefix('one ')}" if among else prompt.id
+    about = evaluation.about | {"task": task, "prompt": name}
+    evaluation.ranked[name] = held, found
     evaluation.results += ranking_results(
         found, popular, held, popularity.counts, about, options.cutoffs, options.seed, evaluation.again
     )

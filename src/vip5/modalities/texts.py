@@ -6,6 +6,8 @@ import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import polars as pl
+
 from vip5.data import Dataset
 from vip5.errors import UserError
 
@@ -65,14 +67,18 @@ def texts_of(dataset: Dataset, template: str = TEMPLATE) -> Texts:
 
     Raises: UserError for a template that is none, or where no item has any of its fields.
     """
-    parsed = Template.parse(template)
-    names = {name for _, _, name in parsed.parts}
-    rows = dataset.items.select(sorted(names)).iter_rows(named=True)
-    filled = (parsed.fill({name: _plain(value) for name, value in row.items()}) for row in rows)
-    texts = [(item, text) for item, text in enumerate(filled) if text]
+    texts = [(item, text) for item, text in enumerate(item_texts(dataset.items, template)) if text]
     if not texts:
-        raise UserError(f"no item of {dataset.path} has any of {', '.join(sorted(names))}: give another --template")
+        names = ", ".join(sorted({name for _, _, name in Template.parse(template).parts}))
+        raise UserError(f"no item of {dataset.path} has any of {names}: give another --template")
     return texts
+
+
+def item_texts(items: pl.DataFrame, template: str = TEMPLATE) -> list[str]:
+    """The text of every item, white space made single; empty where it has none of the fields."""
+    parsed = Template.parse(template)
+    rows = items.select(sorted({name for _, _, name in parsed.parts})).iter_rows(named=True)
+    return [parsed.fill({name: _plain(value) for name, value in row.items()}) for row in rows]
 
 
 def hash_of_texts(texts: Texts) -> str:

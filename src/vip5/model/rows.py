@@ -30,8 +30,8 @@ class RowContent(nn.Module):
             nn.init.zeros_(linear.bias)
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("spread", torch.ones(()))
-        self.register_buffer("vectors", torch.zeros(0, dim), persistent=False)
-        self.register_buffer("present", torch.zeros(0, dtype=torch.bool), persistent=False)
+        self.register_buffer("vectors", torch.zeros(0, dim, device="cpu"), persistent=False)
+        self.register_buffer("present", torch.zeros(0, dtype=torch.bool, device="cpu"), persistent=False)
         self.all_present = True
 
     @torch.no_grad()

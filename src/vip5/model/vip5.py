@@ -191,7 +191,7 @@ class VIP5(nn.Module):
         for content in self.row_content.values():
             table = table + content()
         if not self.training and not torch.is_grad_enabled():
-            self._rows = table
+            table = self._rows = table.detach()
         return table
 
     def written(self, rows: Tensor) -> Tensor:

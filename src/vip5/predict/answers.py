@@ -78,11 +78,12 @@ class ModelSystem:
     def choose(
         self, prompt: Prompt, users: np.ndarray, histories: Ragged, candidates: np.ndarray, how: Decoding
     ) -> Ranking:
-        if prompt.task == "next":
+        if prompt.task == "next" and self.model.terms is not None:
             return scored_choice(self.model, prompt.id, users, histories, candidates, how.progress)
-        search = write_choice if how.decode == "free" else choose
+        if how.decode == "free" and prompt.task == "choice":
+            return write_choice(self.model, prompt.id, users, candidates, how.beams, how.progress)
         beams = candidates.shape[1] if how.decode == "exact" else how.beams
-        return search(self.model, prompt.id, users, candidates, beams, how.progress)
+        return choose(self.model, prompt.id, users, histories, candidates, beams, how.progress)
 
     def explain(self, prompt: Prompt, asked: pl.DataFrame, how: Decoding) -> list[str]:
         return explain(self.model, prompt.id, asked, how.text_beams, how.progress)

@@ -32,5 +32,4 @@ class AnswerConfig(BaseModel):
     @property
     def has_terms(self) -> bool:
         """Whether anything but the network has a say in an item's score."""
-        own = self.scores
-        return own.transitions or own.popularity or own.again or any(part.score for part in self.modalities.values())
+        return bool(self.scores.names) or any(part.score for part in self.modalities.values())

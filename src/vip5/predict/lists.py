@@ -102,7 +102,7 @@ def scored_next(
     progress: bool = False,
 ) -> Ranking:
     """The k best next items by the network and all other terms of the score, exactly; of the items `among` alone,
-    where they are given. Scores are log-probabilities as validation calibrated them."""
+    where they are given. Scores are log-probabilities among all that may come out, as validation calibrated them."""
     terms, parts = run.terms, []
     assert terms is not None
     width, outside = min(k, run.trie.n_items), None
@@ -112,12 +112,20 @@ def scored_next(
     with torch.inference_mode():
         for rows, log_p_BI in item_scores(run, prompt, users, histories, progress):
             score_BI = terms.total(log_p_BI, histories.take(rows), terms.weights).clamp_(min=LEAST).log_()
-            score_BI = (score_BI * terms.power).log_softmax(dim=1)
             if outside is not None:
                 score_BI.masked_fill_(outside.to(score_BI.device), -torch.inf)
-            found = top_items(score_BI, width, None if exclude is None else exclude.take(rows))
+            score_BI = closed(score_BI, None if exclude is None else exclude.take(rows)).mul_(terms.power)
+            found = top_items(score_BI.log_softmax(dim=1).nan_to_num_(nan=-torch.inf, neginf=-torch.inf), width)
             parts.append((rows, *(x.cpu().numpy() for x in found)))
     return Ranking(*_in_order(parts))
+
+
+def closed(score_BI: Tensor, exclude: Ragged | None) -> Tensor:
+    """The scores with -inf, in place, for what must not come out of each row."""
+    if exclude is not None:
+        at = (torch.from_numpy(x.astype(np.int64)).to(score_BI.device) for x in (exclude.rows, exclude.values))
+        score_BI[tuple(at)] = -torch.inf
+    return score_BI
 
 
 def scored_choice(
@@ -149,13 +157,23 @@ def write_next(
 
 
 def choose(
-    run: TrainedModel, prompt: str, users: np.ndarray, candidates: np.ndarray, beams: int = 20, progress: bool = False
+    run: TrainedModel,
+    prompt: str,
+    users: np.ndarray,
+    histories: Ragged,
+    candidates: np.ndarray,
+    beams: int = 20,
+    progress: bool = False,
 ) -> Ranking:
-    """The best of each user's own candidates, int [n, C], in the order in which the prompt shows them.
+    """The best of each user's own candidates, int [n, C].
 
-    With as many beams as candidates none can be dropped: the scores of all of them are exact.
+    A prompt of task choice shows them, in their order; after one of task next, which shows the history, nothing else
+    may be written. With as many beams as candidates none can be dropped: the scores of all of them are exact.
     """
-    compiler, samples = _asked_choice(run, prompt, users, candidates)
+    if run.prompts[prompt].task == "next":
+        compiler, samples = _asked_next(run, prompt, users, histories)
+    else:
+        compiler, samples = _asked_choice(run, prompt, users, candidates)
     codes, width = run.codes.targets(), candidates.shape[1]
 
     def answer(rows: np.ndarray, batch: ModelInput) -> tuple[Tensor, Tensor]:

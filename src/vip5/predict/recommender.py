@@ -108,15 +108,23 @@ class Recommender:
         *,
         user: str | None = None,
         history: Sequence[str] | None = None,
+        by: Literal["next", "prompt"] | None = None,
         prompt: str | None = None,
     ) -> list[Suggestion]:
         """The given candidates, best first; of a model, their probabilities sum to 1.
 
-        prompt: of task choice, which asks a model about a person whom it knows and needs no history, or of task next,
-        which shows the history. Where it is not said, B-5 for people whom the run knows, and A-3 for others.
+        by: what decides. next: how likely each would be to come next, after the history. prompt: a prompt that shows a
+        model the candidates, about a person whom it knows; no history is needed. Where it is not said, next if there is
+        a history. Or give the prompt itself, of task next or choice: A-3 and B-5 are the usual ones.
         """
         items, row = self._distinct(candidates), self.catalogue.user_index(user)
-        asked = self.asks(prompt or (CHOICE if row >= 0 else NEXT), "choice", "next")
+        if by is None and row >= 0 and history is None and (self.people is None or self.people.get(str(user)) is None):
+            usual = CHOICE
+        else:
+            usual = CHOICE if by == "prompt" else NEXT
+        asked = self.asks(prompt or usual, "choice", "next")
+        if by is not None and asked.task != ("choice" if by == "prompt" else "next"):
+            raise UserError(f"prompt {asked.id} is of task {asked.task}, which is not by {by}: give one of the two")
         if self.system.reads_history(asked):
             past = self._history(user, history)
         elif row < 0:
@@ -125,10 +133,7 @@ class Recommender:
         else:
             past = np.empty(0, np.int32)
         users, histories, everything = np.array([row]), Ragged.from_lists([past]), Decoding(beams=len(items))
-        if asked.task == "choice" or self.system.reads_history(self.system.prompts[CHOICE]):
-            found = self.system.choose(asked, users, histories, items[None], everything)  # a baseline always so
-        else:
-            found = self.system.rank(asked, users, histories, len(items), everything, among=items)
+        found = self.system.choose(asked, users, histories, items[None], everything)
         return self._suggestions(found)[: len(items)]
 
     def explain(

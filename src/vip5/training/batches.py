@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vip5.data import Ragged
 from vip5.modalities import ModalityStore
 from vip5.model import ModelInput
 from vip5.prompts import PromptCompiler, Samples, collate
@@ -24,9 +26,9 @@ _VECTORS = 0.25  # of a GPU's free memory that the items' vectors may take
 class Step:
     """The samples of one optimiser step."""
 
-    rows: np.ndarray  # of all processes: those of whole histories first, and the longest first among alike
+    rows: np.ndarray  # of all processes, by kind, the longest first
     groups: list[np.ndarray]  # this process's share of them, in its order, in groups of like length
-    targets: int  # of all processes: items of histories, and other samples
+    targets: int  # of all processes: every item of histories is one, and every other sample
 
     @property
     def size(self) -> int:
@@ -42,31 +44,50 @@ class Epoch:
     steps: list[Step]
 
 
+class Kind(IntEnum):
+    """What a sample's target is; samples of one kind go through the model together."""
+
+    TEXT = 0
+    CHOICE = 1  # one item, of those that the prompt shows
+    HISTORY = 2  # items one after the other
+
+
+def kinds_of(samples: Samples) -> np.ndarray:
+    """The kind of each sample, int [n]."""
+    writes_items = samples.then.lengths > 0
+    return np.where(writes_items, np.where(samples.items.lengths > 0, Kind.CHOICE, Kind.HISTORY), Kind.TEXT)
+
+
 def plan(
     lengths: np.ndarray,
     settings: OptimPart,
     rng: np.random.Generator,
     processes: Processes = Processes(),
-    items: np.ndarray | None = None,
+    samples: Samples | None = None,
 ) -> list[Step]:
     """The steps of an epoch, every sample once: random draws of `batch_size`, each cut into groups of like length.
 
     A step's gradient is that of the whole draw, padded to its longest sample, at a fraction of the work: prompts of
     different families differ in length by ten times. (Batches of one length each would save more, but they are batches
-    of one task each, whose steps undo each other's.) A group holds at most `batch_tokens` with its padding. All
-    processes draw the same steps, of which each takes its share. `items` int [n] says how many items the decoder is to
-    write for samples of whole histories, 0 for others; a group holds samples of one kind.
+    of one task each, whose steps undo each other's.) A group holds at most `batch_tokens` with its padding, and samples
+    of one kind. All processes draw the same steps, of which each takes its share. lengths: of the inputs of `samples`,
+    which are text where none are given.
     """
-    items = np.zeros_like(lengths) if items is None else items
+    kinds = np.zeros_like(lengths) if samples is None else kinds_of(samples)
+    targets = np.ones_like(lengths) if samples is None else np.maximum(samples.then.lengths, 1)
+    # Prompts before histories are as short as each other: there the decoder's rows count.
+    sizes = np.where(kinds == Kind.HISTORY, targets, lengths)
     order, steps = rng.permutation(len(lengths)), []
     for start in range(0, len(order), settings.batch_size):
         drawn = order[start : start + settings.batch_size]
-        rows = longest_first(drawn, np.where(items > 0, items + int(lengths.max()), lengths))
+        rows = longest_first(drawn, kinds * (int(sizes.max()) + 1) + sizes)
         share, groups = processes.share(rows), list[np.ndarray]()
-        # The decoder works on packed tokens, so histories of any length stand together.
-        for kind, size, shortest in ((items[share] > 0, items, 0.0), (items[share] == 0, lengths, SHORTEST)):
-            groups += of_like_length(share[kind], size, settings.batch_tokens, shortest) if kind.any() else []
-        steps.append(Step(rows, groups, int(np.maximum(items[rows], 1).sum())))
+        for kind in reversed(Kind):
+            mine = share[kinds[share] == kind]
+            # The decoder works on packed tokens, so histories of any length stand together.
+            shortest = 0.0 if kind == Kind.HISTORY else SHORTEST
+            groups += of_like_length(mine, sizes, settings.batch_tokens, shortest) if len(mine) else []
+        steps.append(Step(rows, groups, int(targets[rows].sum())))
     return steps
 
 
@@ -93,21 +114,23 @@ class Feed:
         self.run = replace(self.run, stores=rows)
 
     def batch(self, samples: Samples) -> ModelInput | ItemTargets:
-        if samples.then.lengths.all():
-            return self._histories(samples)
-        return self._on_device(self.run.batch(self.compiler, samples, targets=True))
-
-    def _histories(self, samples: Samples) -> ItemTargets:
-        """Prompts that are alike are read once; the decoder is to write the items of `samples.then`."""
-        keys = samples.prompt.astype(np.int64) << 32 | (samples.user + 1)
-        _, first, row_B = np.unique(keys, return_index=True, return_inverse=True)
-        then, prompts = samples.then, samples.take(first)
+        """A batch of samples of one kind."""
+        kind = Kind(int(kinds_of(samples)[0]))
+        if kind == Kind.TEXT:
+            return self._on_device(self.run.batch(self.compiler, samples, targets=True))
+        prompts, row_B = samples, None
+        if kind == Kind.HISTORY:  # prompts that are alike are read once
+            keys = samples.prompt.astype(np.int64) << 32 | (samples.user + 1)
+            _, first, row_B = np.unique(keys, return_index=True, return_inverse=True)
+            prompts = samples.take(first)
         batch = collate(self.compiler.inputs(prompts), None, self.run.tokens, self.run.stores)
-        items_BS = np.full((len(then), int(then.lengths.max())), -1)
-        items_BS[np.arange(items_BS.shape[1]) < then.lengths[:, None]] = then.values
-        ids_BT, n = self.run.written(then)
-        batch = replace(batch, target_ids=ids_BT, n_target_tokens=n, prompt_rows=torch.from_numpy(row_B))
-        return ItemTargets(self._on_device(batch), torch.from_numpy(items_BS).to(self.device))
+        batch.target_ids, batch.n_target_tokens = self.run.written(samples.then)
+        batch.prompt_rows = None if row_B is None else torch.from_numpy(row_B)
+        among = self._on(_padded(samples.items)) if kind == Kind.CHOICE else None
+        return ItemTargets(self._on_device(batch), self._on(_padded(samples.then)), among)
+
+    def _on(self, x: np.ndarray) -> Tensor:
+        return torch.from_numpy(x).to(self.device)
 
     def _on_device(self, batch: ModelInput) -> ModelInput:
         if self.device.startswith("cuda"):  # only from pinned memory does a copy not wait for the GPU
@@ -132,6 +155,13 @@ class Feed:
                 if number + 2 < len(steps):
                     waiting.append(thread.submit(make, steps[number + 2]))
                 yield ready
+
+
+def _padded(rows: Ragged) -> np.ndarray:
+    """int64 [n, longest], -1 after a row's last one."""
+    table = np.full((len(rows), int(rows.lengths.max(initial=0))), -1)
+    table[np.arange(table.shape[1]) < rows.lengths[:, None]] = rows.values
+    return table
 
 
 def use_device(device: str) -> None:

@@ -115,7 +115,11 @@ class SampleDrawer:
         samples = samples.take(np.flatnonzero(self._unbought[samples.user] >= others))
         lists = np.column_stack([samples.item, self._negatives(rng, samples.user, others)])
         lists = rng.permuted(lists, axis=1).astype(np.int32)
-        return replace(samples, items=Ragged.from_lengths(lists.ravel(), np.full(len(lists), lists.shape[1])))
+        shown = Ragged.from_lengths(lists.ravel(), np.full(len(lists), lists.shape[1]))
+        if self.config.prompts.history == "prompt":
+            return replace(samples, items=shown)
+        then = Ragged.from_lengths(samples.item.astype(np.int32), np.ones(len(samples), np.int64))
+        return replace(samples, items=shown, then=then)
 
     def _negatives(self, rng: np.random.Generator, users: np.ndarray, count: int) -> np.ndarray:
         """int [n, count]: distinct items, uniform over those the user did not buy in the training part."""

@@ -7,6 +7,7 @@ negatives.
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vip5.decoding import CodeSpace
@@ -25,22 +26,24 @@ class ItemTargets:
 
     batch: ModelInput
     items_BS: Tensor  # int64, -1 after a row's last one
+    among_BC: Tensor | None = None  # int64, -1 after the last: the items that a prompt shows, one of which is right
 
 
 class ItemLoss:
     """-log p of an item (nats), where p is what decoding gives it: at each token the softmax over what the trie allows.
 
     negatives: where every item has one token, the softmax is over the right item and so many others, drawn uniformly
-    and shared by a batch (none: over all).
+    and shared by a batch (none: over all). There too, a choice is one of the prompt's candidates; of longer codes, it
+    is one of all items.
     """
 
     def __init__(self, trie: Trie, codes: Tensor, negatives: int | None) -> None:
         """codes: int64 [n_items, T], as of `ItemCodes.targets`."""
         self.space, self.node_IT, self.taken_IT = CodeSpace(trie, 1), *trie.paths()
-        self.length_I = (codes > 1).sum(dim=1)
-        one_token = self.node_IT.shape[1] == 1 and bool((self.length_I == 1).all())
+        self.length_I, self.first_I = (codes > 1).sum(dim=1), codes[:, 0]
+        self.one_token = self.node_IT.shape[1] == 1 and bool((self.length_I == 1).all())
         few = negatives is None or negatives >= len(codes)
-        self.token_I = codes[:, 0] if one_token and not few else None
+        self.samples_negatives = self.one_token and not few
         self.negatives = negatives or 0
 
     def __call__(self, model: VIP5, targets: ItemTargets) -> Tensor:
@@ -51,8 +54,10 @@ class ItemLoss:
         h_ND = model.states(batch, packing)
         row_N = packing.places_N // batch.target_ids.shape[1]
         item_N = items_BS[items_BS >= 0]
-        if self.token_I is not None:
-            loss_N = self._sampled(model, h_ND, self.token_I[item_N] - model.config.text_vocab)
+        if targets.among_BC is not None and self.one_token:
+            loss_N = self._among(model, h_ND, targets.among_BC, item_N)
+        elif self.samples_negatives:
+            loss_N = self._sampled(model, h_ND, self.first_I[item_N] - model.config.text_vocab)
         else:
             length_N = self.length_I[item_N]
             first_N = length_N.cumsum(0) - length_N
@@ -70,6 +75,12 @@ class ItemLoss:
         logp_NM = self.space.log_probabilities(model, h_ND[open_N][None], node_N[open_N][None])[0]
         loss_N = -logp_NM.gather(1, taken_N[open_N][:, None])[:, 0]
         return loss_N.new_zeros(len(item_N)).index_add(0, open_N, loss_N)
+
+    def _among(self, model: VIP5, h_BD: Tensor, among_BC: Tensor, item_B: Tensor) -> Tensor:
+        """Of one item a row, among those that its prompt shows."""
+        logits_BC = model.head(h_BD, self.first_I[among_BC.clamp(min=0)]).masked_fill(among_BC < 0, -torch.inf)
+        place_B = (among_BC == item_B[:, None]).int().argmax(dim=1)
+        return F.cross_entropy(logits_BC, place_B, reduction="none")
 
     def _sampled(self, model: VIP5, h_ND: Tensor, right_N: Tensor) -> Tensor:
         with torch.autocast(h_ND.device.type, enabled=False):

@@ -112,7 +112,7 @@ class Trainer:
             raise UserError("no training sample fits the chosen prompts: see prompts.train and samples.*")
         rng = np.random.default_rng([self.config.seed, self.state.epoch, 1])
         lengths = self.compiler.input_lengths(samples)
-        epoch = Epoch(samples, plan(lengths, self.optim, rng, self.processes, samples.then.lengths))
+        epoch = Epoch(samples, plan(lengths, self.optim, rng, self.processes, samples))
         if self.metrics:
             self.metrics.begin_epoch(self.state, len(epoch.steps))
         return epoch

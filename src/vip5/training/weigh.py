@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from vip5.data import Dataset, Ragged
+from vip5.modalities.texts import item_texts
 from vip5.model.terms import ScoreTerms
-from vip5.predict.lists import LEAST, item_scores
+from vip5.predict.lists import LEAST, closed, item_scores
 from vip5.predict.model import TrainedModel, scored_vectors
 
 _BEST = 300  # of each term that are candidates of a person: what none has among its best comes to no top ten
 _WEIGHTS = (0.0, 0.003, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 2.0)
 _ROUNDS = 3  # through all terms
-_POWERS = np.geomspace(0.25, 8.0, 26)
+_POWERS = np.geomspace(0.25, 64.0, 41)
 _CALIBRATED = 500  # people over whose catalogue the power is chosen
 _AMONG = 100  # candidates of one-of-N
 
@@ -29,9 +30,8 @@ def weigh(run: TrainedModel, dataset: Dataset, prompt: str, people: int) -> Scor
     validation part all weights are 0.
     """
     config = run.config
-    terms = ScoreTerms.of(
-        config.scores, dataset.history("train"), dataset.n_items, scored_vectors(config, run.stores)
-    ).to(run.device)
+    vectors, texts = scored_vectors(config, run.stores), item_texts(dataset.items)
+    terms = ScoreTerms.of(config.scores, dataset.history("train"), dataset.n_items, vectors, texts).to(run.device)
     run.terms = terms
     users = dataset.tested("validation")
     if not len(users):
@@ -42,7 +42,8 @@ def weigh(run: TrainedModel, dataset: Dataset, prompt: str, people: int) -> Scor
     whole, among = _tables(run, terms, prompt, users, histories, targets, left_out)
     terms.weights, terms.choice_weights = _best_weights(whole, terms.names), _best_weights(among, terms.names)
     some = np.unique(np.linspace(0, len(users) - 1, min(_CALIBRATED, len(users))).astype(int))
-    terms.power = _power_of_all(run, terms, prompt, users[some], histories.take(some), targets[some])
+    out = None if left_out is None else left_out.take(some)
+    terms.power = _power_of_all(run, terms, prompt, users[some], histories.take(some), targets[some], out)
     terms.choice_power = _power(among, terms.names, terms.choice_weights)
     return terms
 
@@ -61,29 +62,26 @@ def _tables(
     Where a person has fewer candidates, or one stands there already, -1.
     """
     rng, whole, among = np.random.default_rng(0), [], []
-    rows_of = []
     with torch.inference_mode():
         for rows, log_p_NI in item_scores(run, prompt, users, histories):
             part = histories.take(rows)
-            all_TNI = torch.stack([(log_p_NI / 2).exp_(), *(terms.scores(name, part) for name in terms.names)])
+            others = [terms.scores(name, part).to(log_p_NI) for name in terms.names]
+            all_TNI = torch.stack([(log_p_NI / 2).exp_(), *others])
             target_N1 = torch.from_numpy(targets[rows].astype(np.int64)).to(all_TNI.device)[:, None]
-            open_TNI = all_TNI
             if left_out is not None:
                 mine = left_out.take(rows)
-                row, item = torch.from_numpy(mine.rows), torch.from_numpy(mine.values.astype(np.int64))
-                open_TNI = all_TNI.clone()
-                open_TNI[:, row, item] = -1.0
-            best_TNK = open_TNI.topk(min(_BEST, terms.n_items), dim=2).indices
+                row, item = (torch.from_numpy(x.astype(np.int64)) for x in (mine.rows, mine.values))
+                all_TNI[:, row, item] = -1.0
+            best_TNK = all_TNI.topk(min(_BEST, terms.n_items), dim=2).indices
             found_NC = torch.cat([target_N1, *best_TNK], dim=1)
-            whole.append(_of(open_TNI, found_NC, target_N1))
+            whole.append(_of(all_TNI, found_NC))
             drawn = rng.integers(0, terms.n_items, (len(rows), _AMONG - 1))
             drawn_NC = torch.cat([target_N1, torch.from_numpy(drawn).to(target_N1.device)], dim=1)
-            among.append(_of(open_TNI, drawn_NC, target_N1))
-            rows_of.append(rows)
+            among.append(_of(all_TNI, drawn_NC))
     return np.concatenate(whole, axis=1), np.concatenate(among, axis=1)
 
 
-def _of(all_TNI: Tensor, items_NC: Tensor, target_N1: Tensor) -> np.ndarray:
+def _of(all_TNI: Tensor, items_NC: Tensor) -> np.ndarray:
     """The terms of some items [T, N, C]; -1 for one that stands there already."""
     order_NC, place_NC = items_NC.sort(dim=1, stable=True)
     again_NC = torch.zeros_like(items_NC, dtype=torch.bool)
@@ -123,17 +121,25 @@ def _power(table_TNC: np.ndarray, names: list[str], weights: Mapping[str, float]
 
 
 def _power_of_all(
-    run: TrainedModel, terms: ScoreTerms, prompt: str, users: np.ndarray, histories: Ragged, targets: np.ndarray
+    run: TrainedModel,
+    terms: ScoreTerms,
+    prompt: str,
+    users: np.ndarray,
+    histories: Ragged,
+    targets: np.ndarray,
+    left_out: Ragged | None,
 ) -> float:
-    """As `_power`, among the whole catalogue."""
+    """As `_power`, among the whole catalogue but what is left out."""
     losses = np.zeros(len(_POWERS))
     with torch.inference_mode():
         for rows, log_p_NI in item_scores(run, prompt, users, histories):
             log_NI = terms.total(log_p_NI, histories.take(rows), terms.weights).clamp_(min=LEAST).log_()
             target_N1 = torch.from_numpy(targets[rows].astype(np.int64)).to(log_NI.device)[:, None]
+            closed(log_NI, None if left_out is None else left_out.take(rows))
             own_N = log_NI.gather(1, target_N1)[:, 0]
+            found_N = own_N.isfinite()  # a target that is left out is no answer's fault
             for n, power in enumerate(_POWERS):
-                losses[n] += float(((power * log_NI).logsumexp(dim=1) - power * own_N).sum())
+                losses[n] += float(((power * log_NI).logsumexp(dim=1) - power * own_N)[found_N].sum())
     return float(_POWERS[int(losses.argmin())])
 
 

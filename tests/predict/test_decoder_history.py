@@ -1,0 +1,117 @@
+"""A run whose decoder reads the history, with every term of the score: trained, saved, opened, asked."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vip5.evaluation.held_out import HeldOut
+from vip5.predict import Recommender, TrainedModel
+from vip5.predict.answers import ModelSystem
+from vip5.predict.lists import scored_choice, scored_next
+from vip5.predict.system import Decoding
+from vip5.training import Run, load_config, train
+
+SETTINGS = [
+    "prompts.history=decoder",
+    "codes.scheme=atomic",
+    "modalities.photo.row=true",
+    "modalities.photo.score=true",
+    *(f"scores.{name}=true" for name in ("transitions", "words", "popularity", "again")),
+    "optim.averaging=0.9",
+    "optim.decay=false",
+    "optim.negatives=20",
+    "run.validate_epochs=1",
+    "run.patience=1",
+    "optim.epochs=6",
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_data, tiny_settings, tmp_path_factory) -> Run:
+    """The run as it is when its training has ended; `folder` of it is where it was saved."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    run = Run.new(load_config("best", None, [*tiny_settings, *SETTINGS]), tiny_data)
+    scores = iter([0.1, 0.3, 0.2, 0.4])  # the third is no better than the second, and patience is one
+    train(run, tmp_path_factory.mktemp("runs") / "run", validate=lambda run: {"x": next(scores)}, quiet=True)
+    torch.set_num_threads(threads)
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(trained, tmp_path_factory):
+    return tmp_path_factory.getbasetemp() / next(
+        path.relative_to(tmp_path_factory.getbasetemp())
+        for path in tmp_path_factory.getbasetemp().glob("runs*/run")
+        if (path / "terms.safetensors").is_file()
+    )
+
+
+def test_it_stops_by_itself_with_the_best_weights(folder):
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["epochs"], summary["best_epoch"]) == (3, 2) and summary["targets"] > summary["samples"]
+
+
+def test_opened_again_it_answers_the_same(trained, folder, tiny_data):
+    held, opened = HeldOut.of(tiny_data), TrainedModel.load(folder)
+    asked = "A-3", held.users, held.histories
+    for one, other in (
+        (scored_next(trained, *asked, 10, held.histories), scored_next(opened, *asked, 10, held.histories)),
+        (scored_choice(trained, *asked, held.lists), scored_choice(opened, *asked, held.lists)),
+    ):
+        assert (one.items == other.items).all() and np.allclose(one.scores, other.scores, atol=1e-5)
+
+
+def test_lists_are_right_and_probabilities_sum_to_one(trained, tiny_data):
+    held = HeldOut.of(tiny_data)
+    every = scored_next(trained, "A-3", held.users, held.histories, tiny_data.n_items)
+    assert (np.sort(every.items) == np.arange(tiny_data.n_items)).all()
+    assert np.exp(every.scores.astype(float)).sum(axis=1) == pytest.approx(1, abs=1e-3)
+    assert (np.diff(every.scores) <= 1e-6).all()
+    without = scored_next(trained, "A-3", held.users, held.histories, 40, held.histories)
+    assert not any(set(row[row >= 0]) & set(had) for row, had in zip(without.items, held.histories, strict=True))
+    among = scored_next(trained, "A-3", held.users, held.histories, 5, None, np.array([3, 8, 11]))
+    assert set(among.items.ravel()) == {3, 8, 11, -1}
+    chosen = scored_choice(trained, "A-3", held.users, held.histories, held.lists)
+    assert (np.sort(chosen.items) == np.sort(held.lists)).all()
+    assert np.exp(chosen.scores.astype(float)).sum(axis=1) == pytest.approx(1, abs=1e-3)
+
+
+def test_many_at_once_are_as_one_by_one(trained, tiny_data):
+    held = HeldOut.of(tiny_data)
+    together = scored_next(trained, "A-3", held.users, held.histories, 10)
+    for row in (0, 7, 19):
+        alone = scored_next(trained, "A-3", held.users[[row]], held.histories.take(np.array([row])), 10)
+        assert np.allclose(alone.scores[0], together.scores[row], atol=1e-4)
+
+
+def test_one_more_purchase_and_none_at_all(folder, tiny_data):
+    shop = Recommender(folder, dataset=False)
+    items = tiny_data.items["item"].to_list()
+    first, then = shop.recommend(history=[], n=5), shop.recommend(history=items[:1], n=5)
+    assert len(first) == len(then) == 5 and items[0] not in [one.item for one in then]
+    ranked = shop.rank(items[:4], history=items[5:7])
+    assert sum(one.probability for one in ranked) == pytest.approx(1, abs=1e-4)
+
+
+def test_weights_of_the_terms_are_chosen_on_what_is_validated(make_shop):
+    """In a shop whose people walk a ring of items, what follows what is all there is to know."""
+    rng = np.random.default_rng(0)
+    walks = {
+        f"u{n}": [str((start + step) % 30) for step in range(8)] for n, start in enumerate(rng.integers(0, 30, 90))
+    }
+    shop = make_shop(walks, {"item": [str(n) for n in range(30)], "title": ["same"] * 30})
+    settings = ["modalities.photo=none", "codes.scheme=atomic", "prompts.history=decoder", "model.tokenizer_size=300"]
+    counts = ["samples.next=1", "samples.next_yes_no=0", "samples.yes_no=0", "samples.choice=0", "optim.epochs=1"]
+    terms = ["scores.transitions=true", "scores.words=true", "run.validate_users=90"]
+    run = Run.new(load_config("best", None, [*settings, *counts, *terms]), shop)
+    train(run, shop.path.parent / "run", quiet=True)
+    assert run.terms.weights["transitions"] > 0.1 and run.terms.choice_weights["transitions"] > 0.1
+    assert run.terms.weights["words"] == 0  # all items are called the same
+    held = HeldOut.of(shop)
+    found = ModelSystem(run).rank(run.prompts["A-3"], held.users, held.histories, 10, Decoding(), held.histories)
+    assert (found.items[:, 0] == held.targets).mean() > 0.9
+    likely = np.exp(found.scores[:, 0]).mean()
+    assert likely > 0.5  # and it is as sure as it is right
