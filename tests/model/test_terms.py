@@ -8,7 +8,7 @@ import torch
 
 from vip5.data import Ragged
 from vip5.errors import UserError
-from vip5.model.sparse import transitions, word_vectors
+from vip5.model.sparse import taken_together, transitions, word_vectors
 from vip5.model.terms import ScoreTerms, TermSettings, unit
 
 
@@ -38,6 +38,14 @@ def test_who_buys_again_says_nothing_of_what_follows():
     assert not dense(transitions(Ragged.from_lists([[0, 0, 0]]), 2), 2).any()
 
 
+def test_what_is_taken_together_by_hand():
+    """Two people took 0 and 1, one of them 2 as well; a pair that one person took twice counts once."""
+    found = dense(taken_together(Ragged.from_lists([[0, 1, 0], [2, 1, 0], [1]]), 3), 3)
+    root = math.sqrt(2 * 3)
+    assert found[0, 1] == found[1, 0] == pytest.approx(2 / (root + 2))
+    assert found[0, 2] == pytest.approx(1 / (math.sqrt(2) + 2)) and not found.diagonal().any()
+
+
 def test_words_are_weighted_by_how_rare_they_are():
     rows = dense(word_vectors(["red mug mug", "Red, scarf", "", "blue"]), 4)
     red, rare = math.log(4 / 2), math.log(4)
@@ -50,7 +58,7 @@ def test_words_are_weighted_by_how_rare_they_are():
 def test_recent_items_weigh_more():
     """Of three items the last two count, the one before the last a half."""
     vectors = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], np.float32)
-    settings = TermSettings(again=True, popularity=True, recent=2, recency=0.5)
+    settings = TermSettings(again=True, popularity=True, recent=2)
     history = Ragged.from_lists([[0, 1, 1], [1, 2]])
     terms = ScoreTerms.of(settings, history, 4, {"looks": (vectors, np.ones(4, bool))}, [""] * 4)
     asked = Ragged.from_lists([[3, 0, 1]])
@@ -62,13 +70,13 @@ def test_recent_items_weigh_more():
 
 
 def test_the_score_is_the_root_of_p_and_weighted_terms():
-    terms = ScoreTerms.of(TermSettings(again=True, recency=0.5), Ragged.from_lists([[0]]), 2, {}, ["", ""])
+    terms = ScoreTerms.of(TermSettings(again=True), Ragged.from_lists([[0]]), 2, {}, ["", ""])
     total = terms.total(torch.log(torch.tensor([[0.25, 0.75]])), Ragged.from_lists([[1]]), {"again": 0.3})
     assert total[0].tolist() == pytest.approx([0.5, math.sqrt(0.75) + 0.3])
 
 
 def test_an_empty_history_has_terms_too():
-    settings = TermSettings(transitions=True, words=True, popularity=True, again=True)
+    settings = TermSettings(transitions=True, together=True, words=True, popularity=True, again=True)
     vectors = {"looks": (np.eye(3, dtype=np.float32), np.array([True, True, False]))}
     terms = ScoreTerms.of(settings, Ragged.from_lists([[0, 1]]), 3, vectors, ["a", "a b", ""])
     for name in terms.names:
@@ -83,10 +91,11 @@ def test_what_has_no_vector_is_like_nothing():
 
 
 def test_saved_and_loaded(tmp_path):
-    settings = TermSettings(transitions=True, words=True, popularity=True)
+    settings = TermSettings(transitions=True, together=True, words=True, popularity=True)
     vectors = {"looks": (np.eye(3, dtype=np.float32), np.ones(3, bool))}
     terms = ScoreTerms.of(settings, Ragged.from_lists([[0, 1, 2], [2, 0]]), 3, vectors, ["a b", "b c", "c"])
     terms.weights, terms.power = {"words": 0.2, "looks": 0.1}, 1.7
+    terms.recency = {"words": 0.9, "together": 1.0}
     terms.save(tmp_path / "terms")
     loaded = ScoreTerms.load(tmp_path / "terms", vectors, 3)
     asked = Ragged.from_lists([[0, 2], [1]])

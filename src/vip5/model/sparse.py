@@ -1,4 +1,4 @@
-"""Sparse matrices of items: what follows what in the training part, and the words that describe each."""
+"""Sparse matrices of items: what follows what and what goes with what in the training part, and the words of each."""
 
 from collections.abc import Sequence
 
@@ -13,6 +13,7 @@ from vip5.modalities.words import words_in
 
 Csr = tuple[Tensor, Tensor, Tensor]  # where each row starts int64, columns int64, values float32
 _NEIGHBOURS = 200  # of an item that the transitions keep, the most likely ones
+_DAMPING = 2.0  # is added to the root
 _ROWS = 4096  # of the transitions, multiplied at once
 
 
@@ -33,6 +34,23 @@ def transitions(history: Ragged, n_items: int) -> Csr:
     once = _shares(sp.csr_array(counts @ sp.diags_array(popularity**-0.3)))
     blocks = (once[at : at + _ROWS] for at in range(0, n_items, _ROWS))
     return tensors(sp.csr_array(sp.vstack([_largest(sp.csr_array(rows + 0.3 * (rows @ once))) for rows in blocks])))
+
+
+def taken_together(history: Ragged, n_items: int) -> Csr:
+    """How many people took both of two items, over the root of the product of how many took each: [n_items, n_items].
+
+    The cosine of item-kNN (Sarwar et al. 2001), damped: what few people took is less sure.
+    """
+    ones = np.ones(len(history.values), np.float32)
+    took = sp.csr_array((ones, history.values.copy(), history.offsets.copy()), shape=(len(history), n_items))
+    took.sum_duplicates()  # in place
+    took.data[:] = 1
+    both = sp.csr_array(took.T @ took).tocoo()
+    each = np.sqrt(np.asarray(took.sum(axis=0)))
+    row, column = both.coords
+    value = (both.data / (each[row] * each[column] + _DAMPING)).astype(np.float32)
+    off = row != column
+    return tensors(_largest(sp.csr_array((value[off], (row[off], column[off])), shape=both.shape)))
 
 
 def word_vectors(texts: Sequence[str]) -> Csr:

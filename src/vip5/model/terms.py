@@ -23,11 +23,13 @@ from torch import Tensor
 from vip5.data import Ragged
 from vip5.errors import UserError
 from vip5.files import write_bytes
-from vip5.model.sparse import Csr, sum_of_rows, transitions, word_vectors
+from vip5.model.sparse import Csr, sum_of_rows, taken_together, transitions, word_vectors
 
-TRANSITIONS, WORDS, POPULARITY, AGAIN = "transitions", "words", "popularity", "again"
+TRANSITIONS, TOGETHER, WORDS = "transitions", "together", "words"
+POPULARITY, AGAIN = "popularity", "again"
 Vectors = Mapping[str, tuple[np.ndarray, np.ndarray]]  # by modality: vectors [I, V], and which are there [I]
-_CHOSEN = ("weights", "choice_weights", "power", "choice_power")  # on validation
+_CHOSEN = ("weights", "choice_weights", "recency", "power", "choice_power")  # on validation
+RECENCY = 0.5  # where none is chosen
 
 
 class TermSettings(BaseModel):
@@ -36,16 +38,16 @@ class TermSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     transitions: bool = False  # what was taken after the items of the history, in the training part
+    together: bool = False  # what the people who took items of the history took too, whatever the order
     words: bool = False  # words of an item's title, brand and categories that items of the history have too
     popularity: bool = False  # how often each item was taken in the training part
     again: bool = False  # the items of the history themselves
-    recent: int = Field(10, ge=1)  # items of a history that count, the last ones
-    recency: float = Field(0.5, gt=0, le=1)  # weight of each over that of the next one
+    recent: int = Field(20, ge=1)  # items of a history that count, the last ones
 
     @property
     def names(self) -> list[str]:
         """The terms there are, in a fixed order."""
-        return [name for name in (TRANSITIONS, WORDS, POPULARITY, AGAIN) if getattr(self, name)]
+        return [name for name in (TRANSITIONS, TOGETHER, WORDS, POPULARITY, AGAIN) if getattr(self, name)]
 
 
 @dataclass
@@ -55,10 +57,11 @@ class ScoreTerms:
     settings: TermSettings
     n_items: int
     vectors: dict[str, Tensor] = field(default_factory=dict)  # float32 [I, V] of unit length, or 0, by modality
-    matrices: dict[str, Csr] = field(default_factory=dict)  # transitions [I, I], words [I, W]
+    matrices: dict[str, Csr] = field(default_factory=dict)  # transitions and together [I, I], words [I, W]
     popularity: Tensor | None = None  # float32 [I], the most popular item 1
     weights: dict[str, float] = field(default_factory=dict)  # of next items, by term
     choice_weights: dict[str, float] = field(default_factory=dict)  # of one among candidates
+    recency: dict[str, float] = field(default_factory=dict)  # by term, weight of an item over that of the next one
     power: float = 1.0  # a score to this power, over the sum of all, is how probable an item is
     choice_power: float = 1.0
 
@@ -70,6 +73,8 @@ class ScoreTerms:
         terms = cls(settings, n_items, {name: unit(*pair) for name, pair in vectors.items()})
         if settings.transitions:
             terms.matrices[TRANSITIONS] = transitions(history, n_items)
+        if settings.together:
+            terms.matrices[TOGETHER] = taken_together(history, n_items)
         if settings.words:
             terms.matrices[WORDS] = word_vectors(texts)
         if settings.popularity:
@@ -94,7 +99,7 @@ class ScoreTerms:
                 about = json.loads(stored.metadata()["about"])
             terms = cls(TermSettings.model_validate(about["settings"]), n_items, **{n: about[n] for n in _CHOSEN})
             for name in terms.settings.names:
-                if name in (TRANSITIONS, WORDS):
+                if name in (TRANSITIONS, TOGETHER, WORDS):
                     terms.matrices[name] = tensors[f"{name}.0"], tensors[f"{name}.1"], tensors[f"{name}.2"]
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             reason = str(error).partition("\n")[0]
@@ -128,8 +133,8 @@ class ScoreTerms:
             assert self.popularity is not None
             return self.popularity.sqrt().expand(B, -1)
         device = self.vectors[name].device if name in self.vectors else torch.device("cpu")
-        row_N, item_N, weight_N = self._recent(histories, device)
-        if name == TRANSITIONS:
+        row_N, item_N, weight_N = self._recent(histories, self.recency.get(name, RECENCY), device)
+        if name in (TRANSITIONS, TOGETHER):
             return sum_of_rows(self.matrices[name], (B, self.n_items), row_N, item_N, weight_N)
         if name == WORDS:
             return self._of_words(B, row_N, item_N, weight_N)
@@ -141,11 +146,11 @@ class ScoreTerms:
         taste_BV.index_add_(0, row_N, vectors_IV[item_N] * weight_N[:, None])
         return (F.normalize(taste_BV, dim=1) @ vectors_IV.T).clamp_(min=0)
 
-    def _recent(self, histories: Ragged, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    def _recent(self, histories: Ragged, recency: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """The recent items of all rows: the rows they stand in, the items, and their weights by recency."""
         recent = histories.last(self.settings.recent)
         before_last = np.repeat(recent.offsets[1:], recent.lengths) - np.arange(len(recent.values)) - 1
-        weights = np.float32(self.settings.recency) ** before_last.astype(np.float32)
+        weights = np.float32(recency) ** before_last.astype(np.float32)
         row_N, item_N = (torch.from_numpy(x.astype(np.int64)).to(device) for x in (recent.rows, recent.values))
         return row_N, item_N, torch.from_numpy(weights).to(device)
 
