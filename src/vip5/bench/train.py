@@ -11,6 +11,7 @@ from torch import nn
 
 from vip5.bench.measure import OURS, Bench, Rate, in_threads, matmul_rate, peak_memory, ratio, take_turns
 from vip5.bench.peers import PaddedVIP5, same_names
+from vip5.bench.targets import targets_a_second
 from vip5.bench.workload import dataset_or_demo, random_run
 from vip5.data import Dataset
 from vip5.model import VIP5, Adapters, Full, ModelConfig
@@ -95,8 +96,10 @@ def bench_train(
             peaks = {method: peak for of_mode, method, peak in of_process if of_mode == mode}
             found.append(_one_mode(in_mode(run.model, mode).to(device), mode, work, rate, rounds, quick, peaks))
         assembly = take_turns({"assembly": lambda: [run.batch(compiler, part, True) for part in work.groups]}, rounds)
+        learned, learned_ratios = targets_a_second(data, device, rounds, quick)
     rows = [row for part in found for row in part.rows]
     rows.append(Rate.of("batch assembly", "samples", work.samples, assembly["assembly"]))
+    rows += learned
     return Bench.of(
         "train",
         device,
@@ -112,10 +115,11 @@ def bench_train(
         },
         rows=rows,
         ratio=found[0].ratios[modes[0]],
-        ratios={name: value for part in found for name, value in part.ratios.items()},
+        ratios={name: value for part in found for name, value in part.ratios.items()} | learned_ratios,
         checks={name: value for part in found for name, value in part.checks.items()},
         notes=[
             "The peer's attention is sdpa, its default.",
+            "Targets a second are of nano models from scratch, with batches put together in the same thread.",
             *(note for part in found for note in part.notes),
         ],
     )
