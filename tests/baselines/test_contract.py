@@ -20,6 +20,7 @@ _WRITES: dict[str, Any] = {"dim": 16, "epochs": 12, "batch_size": 16, "lr": 1e-2
 SETTINGS: dict[str, dict[str, Any]] = {
     "popularity": {},
     "item-knn": {},
+    "rules": {},
     "bpr-mf": _LEARNED,
     "bpr-mlp": _LEARNED | {"dim": 4, "weight_decay": 0.0, "lr": 5e-3, "epochs": 80, "patience": 40},
     "lightgcn": _LEARNED,
@@ -292,7 +293,7 @@ def test_settings_are_checked(name, tiny):
 
 
 def test_what_cannot_be_opened(tiny, tmp_path):
-    with pytest.raises(UserError, match="unknown baseline 'popular': there are popularity, item-knn"):
+    with pytest.raises(UserError, match="unknown baseline 'popular': there are popularity, rules, item-knn"):
         fit("popular", tiny, tmp_path / "no", {})
     with pytest.raises(UserError, match="p5 is trained as a model: with vip5 baseline p5"):
         fit("p5", tiny, tmp_path / "no", {})

@@ -71,7 +71,7 @@ def test_recent_items_weigh_more():
 
 def test_the_score_is_the_root_of_p_and_weighted_terms():
     terms = ScoreTerms.of(TermSettings(again=True), Ragged.from_lists([[0]]), 2, {}, ["", ""])
-    total = terms.total(torch.log(torch.tensor([[0.25, 0.75]])), Ragged.from_lists([[1]]), {"again": 0.3})
+    total = terms.total(torch.tensor([[0.25, 0.75]]).sqrt(), Ragged.from_lists([[1]]), {"again": 0.3})
     assert total[0].tolist() == pytest.approx([0.5, math.sqrt(0.75) + 0.3])
 
 

@@ -11,6 +11,7 @@ from vip5.baselines.lightgcn import LightGCN
 from vip5.baselines.nrt import NRT
 from vip5.baselines.peter import PETER, PETERPlus
 from vip5.baselines.popularity import Popularity
+from vip5.baselines.rules import Rules
 from vip5.baselines.s3_rec import S3Rec
 from vip5.baselines.sasrec import SASRec
 from vip5.baselines.vbpr import VBPR
@@ -18,7 +19,7 @@ from vip5.errors import UserError
 
 P5 = "p5"  # a model's run, which is trained as one: known here to say so
 _SYSTEMS: tuple[type[Baseline], ...] = (
-    *(Popularity, ItemKNN, BPRMF, BPRMLP, LightGCN, VBPR, HGN, SASRec, S3Rec),
+    *(Popularity, Rules, ItemKNN, BPRMF, BPRMLP, LightGCN, VBPR, HGN, SASRec, S3Rec),
     *(FrequentSentence, NeighbourSentence, Attn2Seq, NRT, PETER, PETERPlus),
 )
 BASELINES = {system.name: system for system in _SYSTEMS}

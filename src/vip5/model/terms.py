@@ -30,6 +30,7 @@ POPULARITY, AGAIN = "popularity", "again"
 Vectors = Mapping[str, tuple[np.ndarray, np.ndarray]]  # by modality: vectors [I, V], and which are there [I]
 _CHOSEN = ("weights", "choice_weights", "recency", "power", "choice_power")  # on validation
 RECENCY = 0.5  # where none is chosen
+LEAST = 1e-30  # of a score, before its logarithm
 
 
 class TermSettings(BaseModel):
@@ -118,9 +119,9 @@ class ScoreTerms:
         self.vectors = {name: x.to(device) for name, x in self.vectors.items()}
         return self
 
-    def total(self, log_p_BI: Tensor, histories: Ragged, weights: Mapping[str, float]) -> Tensor:
-        """√p + Σ λ · term, float32 [B, I]."""
-        total_BI = (log_p_BI / 2).exp_()
+    def total(self, root_BI: Tensor, histories: Ragged, weights: Mapping[str, float]) -> Tensor:
+        """√p + Σ λ · term, float32 [B, I], added in place to √p."""
+        total_BI = root_BI
         for name, weight in weights.items():
             if weight:
                 total_BI.add_(self.scores(name, histories).to(total_BI.device), alpha=weight)
@@ -161,6 +162,14 @@ class ScoreTerms:
         taste_BW = sum_of_rows((start, column, value), (B, W), row_N, item_N, weight_N)
         parts = value.numpy(), column.numpy(), start.numpy()
         return torch.from_numpy(sp.csr_array(parts, shape=(self.n_items, W)) @ taste_BW.numpy().T).T.contiguous()
+
+
+def closed(score_BI: Tensor, exclude: Ragged | None, value: float = -torch.inf) -> Tensor:
+    """The scores with `value`, in place, for what must not come out of each row."""
+    if exclude is not None:
+        at = (torch.from_numpy(x.astype(np.int64)).to(score_BI.device) for x in (exclude.rows, exclude.values))
+        score_BI[tuple(at)] = value
+    return score_BI
 
 
 def unit(vectors: np.ndarray, present: np.ndarray) -> Tensor:

@@ -15,6 +15,7 @@ from vip5.decoding import beam_search, best_items, best_of_beam, greedy, score_i
 from vip5.errors import UserError
 from vip5.items import Trie
 from vip5.model.input import ModelInput
+from vip5.model.terms import LEAST, closed
 from vip5.predict.model import TrainedModel
 from vip5.prompts import PromptCompiler, Samples
 from vip5.prompts.lengths import of_like_length
@@ -22,7 +23,6 @@ from vip5.prompts.reviews import stars_in_tenths
 
 BATCH_TOKENS = 32_768  # input tokens with padding, at most, in a batch
 SCORES = 2**23  # of people times items, at most, in a batch where all items are scored
-LEAST = 1e-30  # of a score, before its logarithm
 
 
 @dataclass(frozen=True)
@@ -111,21 +111,13 @@ def scored_next(
         outside[torch.from_numpy(np.asarray(among, np.int64))] = False
     with torch.inference_mode():
         for rows, log_p_BI in item_scores(run, prompt, users, histories, progress):
-            score_BI = terms.total(log_p_BI, histories.take(rows), terms.weights).clamp_(min=LEAST).log_()
+            score_BI = terms.total((log_p_BI / 2).exp_(), histories.take(rows), terms.weights).clamp_(min=LEAST).log_()
             if outside is not None:
                 score_BI.masked_fill_(outside.to(score_BI.device), -torch.inf)
             score_BI = closed(score_BI, None if exclude is None else exclude.take(rows)).mul_(terms.power)
             found = top_items(score_BI.log_softmax(dim=1).nan_to_num_(nan=-torch.inf, neginf=-torch.inf), width)
             parts.append((rows, *(x.cpu().numpy() for x in found)))
     return Ranking(*_in_order(parts))
-
-
-def closed(score_BI: Tensor, exclude: Ragged | None) -> Tensor:
-    """The scores with -inf, in place, for what must not come out of each row."""
-    if exclude is not None:
-        at = (torch.from_numpy(x.astype(np.int64)).to(score_BI.device) for x in (exclude.rows, exclude.values))
-        score_BI[tuple(at)] = -torch.inf
-    return score_BI
 
 
 def scored_choice(
@@ -138,7 +130,11 @@ def scored_choice(
             own_BC = torch.from_numpy(candidates[rows].astype(np.int64)).to(log_p_BI.device)
             score_BC, power = log_p_BI, 1.0
             if (terms := run.terms) is not None:
-                score_BC = terms.total(log_p_BI, histories.take(rows), terms.choice_weights).clamp_(min=LEAST).log_()
+                score_BC = (
+                    terms.total((log_p_BI / 2).exp_(), histories.take(rows), terms.choice_weights)
+                    .clamp_(min=LEAST)
+                    .log_()
+                )
                 power = terms.choice_power
             score_BC, order_BC = (score_BC.gather(1, own_BC) * power).log_softmax(dim=1).sort(dim=1, descending=True)
             parts.append((rows, own_BC.gather(1, order_BC).cpu().numpy(), score_BC.cpu().numpy()))
