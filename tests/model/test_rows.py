@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vip5.model import VIP5, ModalityConfig, load_model, save_model
+from vip5.errors import UserError
+from vip5.model import VIP5, ModalityConfig, load_model, save_model, to_t5_state
 
 LOOKS = ModalityConfig(name="looks", dim=5, tokens=0, in_row=True)
 
@@ -85,6 +86,11 @@ def test_saved_and_loaded(model, vectors, batch, tmp_path):
     loaded.row_content["looks"].bind(*vectors)
     for config in (model, loaded):
         assert torch.equal(config.all_rows(), model.all_rows())
+
+
+def test_such_rows_have_no_place_in_a_t5(model):
+    with pytest.raises(UserError, match="no place in a T5"):
+        to_t5_state(model.state_dict(), model.config)
 
 
 @pytest.mark.parametrize(

@@ -75,10 +75,12 @@ def to_t5_state(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, T
     """The backbone's weights under the names of `transformers`' T5, added tokens joined to the vocabulary.
 
     What T5 has no place for (mapping networks, whole-word and category embeddings) stays behind. Raises UserError for
-    weights that a way of tuning added, which have no place either.
+    weights that a way of tuning added, and for items' rows of their own kind, which have no place either.
     """
     if any(config.peft.is_added(name) for name in state):
         raise UserError(f"a model tuned by {config.peft.method} is no T5: export one of peft.method=full")
+    if config.item_rows:
+        raise UserError("items' rows with content and scales of their own have no place in a T5: export another run")
     theirs: dict[str, Tensor] = {}
     for ours, parts in _names(config):
         theirs |= zip(parts, state[ours].chunk(len(parts)), strict=True)

@@ -48,7 +48,7 @@ def _of_codes(run: TrainedModel) -> Tensor:
     assert run.model.new_tokens is not None
     codes = torch.from_numpy(run.codes.targets()) - run.codes.vocabulary.size
     own = codes >= 0
-    rows = run.model.new_tokens.weight.detach().float().cpu()[codes.clamp(min=0)]
+    rows = run.model.all_rows().detach().float().cpu()[codes.clamp(min=0)]
     return (rows * own[..., None]).sum(dim=1) / own.sum(dim=1, keepdim=True).clamp(min=1)
 
 
