@@ -41,7 +41,7 @@ def test_a_baseline_is_evaluated_and_compared_like_a_model(vip5, tiny_data, tiny
     assert vip5("evaluate", model, "--beams", 10, "--prompts", "A-3,B-5")[0] == 0
     code, out, _ = vip5("compare", runs / "popularity", runs / "item-knn", model, "--metrics", "HR@5", "--json")
     rows = {(row["prompt"], row["system"]): row for row in json.loads(out)["rows"]}
-    assert code == 0 and {prompt for prompt, _ in rows} == {"A-3", "B-5"}
+    assert code == 0 and {prompt for prompt, _ in rows} == {"A-3", "A-3 of 25", "B-5"}
     knn = json.loads((runs / "item-knn.json").read_text())["results"]
     value = next(r["value"] for r in knn if (r["prompt"], r["metric"], r["group"]) == ("A-3", "HR@5", "all"))
     assert rows["A-3", "item-knn"]["value"]["value"] == pytest.approx(value) and np.isfinite(value)
@@ -64,7 +64,7 @@ def test_p5_is_a_model_and_compared_as_one(vip5, tiny_data, tiny_settings, runs)
 
 def test_what_is_refused(vip5, tiny_data, runs):
     for words, message in (
-        (("baseline", "nothing", tiny_data.path, "-o", runs / "x"), "there are popularity, item-knn"),
+        (("baseline", "nothing", tiny_data.path, "-o", runs / "x"), "there are popularity, rules, item-knn"),
         (("baseline", "sasrec", tiny_data.path, "-o", runs / "x", "losss=ce"), "losss: no such setting"),
         (("baseline", "item-knn", tiny_data.path, "-o", runs / "x", "recent=0"), "settings of item-knn: recent"),
         (("baseline", "popularity", tiny_data.path, "-o", runs / "popularity"), "holds a finished run"),

@@ -54,7 +54,7 @@ def test_train_and_evaluate(vip5, tiny_data, tiny_settings, tmp_path):
     code, out, _ = vip5("evaluate", run, "--prompts", "A-3, B-5", "--beams", 10, "--json", file, "--device", "cpu")
     assert code == 0 and "A-3" in out and "NDCG@10" in out and "popularity" in out
     stored = json.loads(file.read_text())
-    assert {r["prompt"] for r in stored["results"] if r["kind"] != "rule"} == {"A-3", "B-5"}
+    assert {r["prompt"] for r in stored["results"] if r["kind"] != "rule"} == {"A-3", "A-3 of 25", "B-5"}
     assert {r["model"] for r in stored["results"] if r["kind"] == "rule"} >= {"id + 1", "item-kNN"}
     assert stored["command"].startswith("vip5 evaluate") and stored["audit"]["verdict"] == "clean"
     assert "id + 1" in out and "Audit: clean" in out
