@@ -36,7 +36,7 @@ def test_what_is_refused(vip5, tiny_data, tmp_path, monkeypatch):
     search = tmp_path / "search"
     for words, message in (
         (("popularity", tiny_data.path, "-o", search, "--trials", 2), "popularity has nothing to tune"),
-        (("nothing", tiny_data.path, "-o", search, "--trials", 2), "there are popularity, item-knn"),
+        (("nothing", tiny_data.path, "-o", search, "--trials", 2), "there are popularity, rules, item-knn"),
         (("item-knn", tiny_data.path, "-o", search), "as in --trials 20 or --minutes 60"),
         (("item-knn", tiny_data.path, "-o", search, "--trials", 2, "recents=3"), "recents: no such setting"),
         (("item-knn", tiny_data.path, "-o", search, "--trials", 2, "--recipe", "best"), "--recipe is of vip5"),
