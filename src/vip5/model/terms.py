@@ -114,6 +114,18 @@ class ScoreTerms:
         """All terms, in a fixed order."""
         return [*self.settings.names, *self.vectors]
 
+    def facts(self) -> list[tuple[str, str]]:
+        """What a card says: the score of a next item and of one among candidates, written out."""
+        named = (("score of a next item", self.weights), ("score among candidates", self.choice_weights))
+        return [(name, self._written(weights)) for name, weights in named]
+
+    def _written(self, weights: Mapping[str, float]) -> str:
+        parts = ["√p"]
+        for name, weight in weights.items():
+            fades = "" if name == POPULARITY else f", {self.recency.get(name, RECENCY):g} an item back"
+            parts += [f"{weight:.3g} · {name}{fades}"] if weight else []
+        return " + ".join(parts)
+
     def to(self, device: str | torch.device) -> "ScoreTerms":
         """The vectors on another device; the other terms are worked out on the CPU."""
         self.vectors = {name: x.to(device) for name, x in self.vectors.items()}

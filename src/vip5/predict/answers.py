@@ -98,10 +98,15 @@ class ModelSystem:
         lengths = f"{codes['tokens_shortest']} to {codes['tokens_longest']} tokens, {codes['new_tokens']:,} new ones"
         apart = f"{codes['collisions']:,} items told apart by a last token alone"
         grow = "items that come later can be coded" if codes["codes_new_items"] else "later items need a new run"
-        content = [f"{m.name}: {m.tokens} tokens of {m.dim} numbers" for m in model.config.modalities]
+        content = [
+            f"{m.name}: {m.tokens} tokens of {m.dim} numbers{', in the rows of items' if m.in_row else ''}"
+            for m in model.config.modalities
+        ]
+        terms = [] if self.model.terms is None else self.model.terms.facts()
         return [
             ("parameters", f"{total:,}, {100 * trained / total:.1f} % of them trained by {model.config.peft.method}"),
             ("item codes", f"{codes['scheme']}: {lengths}, {apart}; {grow}"),
             ("modalities", "; ".join(content) or "none, text alone"),
+            *terms,
             ("seed", str(config.seed)),
         ]

@@ -181,7 +181,7 @@ class Trainer:
     def ended(self) -> bool:
         """Whether the last validations were no better than an earlier one, as the first process sees it."""
         patience, every = self.config.run.patience, self.config.run.validate_epochs
-        if patience is None or not every:
+        if patience is None or not every or self.score is None:
             return False
         since = self.state.epoch // every - -(-self.state.best_epoch // every)
         return self.processes.agreed(since >= patience)
