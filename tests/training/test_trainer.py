@@ -94,10 +94,14 @@ QUICK = ["samples.next=1", "samples.next_yes_no=0", "samples.yes_no=0", "samples
          "optim.epochs=3", "optim.batch_size=8", "run.validate_epochs=1", "run.save_seconds=0"]  # fmt: skip
 
 
+WHOLE = ["prompts.history=decoder", "modalities.photo.row=true", "optim.averaging=0.9", "run.patience=1"]
+
+
 @pytest.mark.slow
-def test_stopped_at_any_writing(tiny_data, tiny_settings, tmp_path, monkeypatch):
+@pytest.mark.parametrize("settings", [[], WHOLE], ids=["one item a prompt", "whole histories and a mean of weights"])
+def test_stopped_at_any_writing(settings, tiny_data, tiny_settings, tmp_path, monkeypatch):
     """Stopped between any two files that are written, in an epoch or around a validation: the same end."""
-    config = load_config("best", None, [*tiny_settings, *QUICK])
+    config = load_config("best", None, [*tiny_settings, *QUICK, *settings])
     score_of = {1: 0.1, 2: 0.3, 3: 0.2}  # the second epoch is best
     write = state._write
 
