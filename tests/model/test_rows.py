@@ -72,6 +72,13 @@ def test_what_is_kept_in_evaluation_is_worked_out_anew_after_training(model, vec
         assert torch.allclose(model.all_rows(), before + 1, atol=1e-5)
 
 
+def test_what_is_kept_stands_in_for_no_gradient(model):
+    with torch.no_grad():
+        model.all_rows()
+    model.all_rows().sum().backward()
+    assert model.new_tokens.weight.grad is not None
+
+
 def test_every_part_of_a_row_is_trained(model):
     model.train()
     model.rows(torch.tensor([0, 6])).sum().backward()

@@ -1,8 +1,10 @@
 """Targets that a training learns from in a second: whole histories, one item a prompt, and SASRec beside them."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
-from typing import Any
+from statistics import mean
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -39,35 +41,30 @@ def targets_a_second(dataset: Dataset, device: str, rounds: int, quick: bool) ->
     """Rates of nano models from scratch, putting batches together included, and the ratios of whole histories to the
     others. `quick`: fewer steps in a round."""
     steps = 3 if quick else 20
-    work: dict[str, _Work] = {
-        WHOLE: _OwnWork(dataset, [*_SETTINGS, *_HISTORIES], device, steps),
-        ONE: _OwnWork(dataset, list(_SETTINGS), device, steps),
-        PEER: _PeerWork(dataset, device, steps),
+    learners: dict[str, _Learner] = {
+        WHOLE: _Own(dataset, [*_SETTINGS, *_HISTORIES], device, steps),
+        ONE: _Own(dataset, list(_SETTINGS), device, steps),
+        PEER: _Peer(dataset, device, steps),
     }
-    times: Times = take_turns({name: one.run for name, one in work.items()}, rounds)
-    rows = [Rate.of(name, "targets", one.targets / one.rounds, times[name]) for name, one in work.items()]
+    seen: dict[str, list[int]] = {name: [] for name in learners}
+    methods = {name: partial(_counted, one, seen[name]) for name, one in learners.items()}
+    times: Times = take_turns(methods, rounds)
+    rows = [Rate.of(name, "targets", mean(seen[name]), times[name]) for name in learners]
     rates = {row.method: row.median for row in rows}
     return rows, {f"{WHOLE} over {name}": rates[WHOLE] / rates[name] for name in (ONE, PEER)}
 
 
-class _Work:
-    """Some training steps, and how many targets all rounds of them had."""
-
-    def __init__(self) -> None:
-        self.targets, self.rounds = 0, 0
-
-    def run(self) -> None:
-        self.rounds += 1
-        self.targets += self.steps()
-
+class _Learner(Protocol):
     def steps(self) -> int:
-        """Take the steps; how many targets they had."""
-        raise NotImplementedError
+        """Take a round's training steps; how many targets they had."""
 
 
-class _OwnWork(_Work):
+def _counted(learner: _Learner, seen: list[int]) -> None:
+    seen.append(learner.steps())
+
+
+class _Own:
     def __init__(self, dataset: Dataset, settings: list[str], device: str, steps: int) -> None:
-        super().__init__()
         run = Run.new(load_config("best", overrides=settings), dataset)
         self.model = run.model.to(device).train()
         compiler = run.compiler([name for name, prompt in run.prompts.items() if not prompt.unseen])
@@ -88,9 +85,8 @@ class _OwnWork(_Work):
         return sum(step.targets for step in self.plan)
 
 
-class _PeerWork(_Work):
+class _Peer:
     def __init__(self, dataset: Dataset, device: str, steps: int) -> None:
-        super().__init__()
         self.dataset, self.n_steps = dataset, steps
         self.system = _Counting(SASRec.check({}), dataset.n_users, dataset.n_items, device)
         self.optimizer = torch.optim.Adam(self.system.module.parameters(), lr=1e-3, fused=True)

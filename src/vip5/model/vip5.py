@@ -185,12 +185,13 @@ class VIP5(nn.Module):
     def all_rows(self) -> Tensor:
         """The rows [new_tokens, D] of all added tokens. In evaluation mode, without gradients, they are kept."""
         assert self.new_tokens is not None
-        if self._rows is not None:
+        kept = not self.training and not torch.is_grad_enabled()
+        if kept and self._rows is not None:
             return self._rows
         table = self.new_tokens.weight
         for content in self.row_content.values():
             table = table + content()
-        if not self.training and not torch.is_grad_enabled():
+        if kept:
             table = self._rows = table.detach()
         return table
 
