@@ -47,7 +47,9 @@ def targets_a_second(dataset: Dataset, device: str, rounds: int, quick: bool) ->
         PEER: _Peer(dataset, device, steps),
     }
     seen: dict[str, list[int]] = {name: [] for name in learners}
-    methods = {name: partial(_counted, one, seen[name]) for name, one in learners.items()}
+    methods: dict[str, Callable[[], object]] = {
+        name: partial(_counted, one, seen[name]) for name, one in learners.items()
+    }
     times: Times = take_turns(methods, rounds)
     rows = [Rate.of(name, "targets", mean(seen[name]), times[name]) for name in learners]
     rates = {row.method: row.median for row in rows}

@@ -56,6 +56,8 @@ class Ragged:
     def take(self, rows: np.ndarray) -> "Ragged":
         """Some rows, int [m], in the given order."""
         rows = np.asarray(rows, dtype=np.int64)
+        if not len(self.values):  # as a column of samples that has no use for it
+            return Ragged(self.values, np.zeros(len(rows) + 1, np.int64))
         starts = self.offsets[rows]
         taken = Ragged.from_lengths(self.values, self.offsets[rows + 1] - starts)
         places = np.arange(taken.offsets[-1]) + (starts - taken.offsets[:-1])[taken.rows]
