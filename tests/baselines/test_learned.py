@@ -70,7 +70,7 @@ def test_it_is_judged_by_the_mean_of_past_weights(tiny):
             expected = torch.lerp(expected, weight.detach(), max(0.7, 10 / (steps + 10)))
     now = weight.detach().clone()
     assert steps == 15 and not torch.allclose(now, expected, atol=1e-4)
-    with training.averaged():
+    with training.mean.inside():
         assert torch.allclose(weight, expected, atol=1e-6)
         training.add(1.0, {"NDCG@10": 0.5}, 0.0)
     assert torch.equal(weight, now) and torch.allclose(training.best["items.weight"], expected, atol=1e-6)

@@ -235,7 +235,7 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool, 
             mean = float(torch.stack(losses).mean()) if losses else 0.0
             if not np.isfinite(mean):
                 raise Diverged(f"the loss of {system.name} is no number any more: give a lower lr")
-            with state.averaged():
+            with state.mean.inside():
                 scores = validate() if validate is not None and not pretrains else {}
                 state.add(mean, scores, time.perf_counter() - started)
             state.save()

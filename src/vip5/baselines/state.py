@@ -4,8 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.files import write_bytes
+from vip5.model.averaging import MeanOfWeights
 from vip5.runs import METRICS_FILE, STATE_FILE
 
 _SAVE_SECONDS = 10.0  # between two savings of the state
@@ -57,8 +57,7 @@ class FitState:
         self.best_epoch, self.best_score = 0, -math.inf
         self.parameters = dict(system.module.named_parameters())
         self.steps = 0
-        averaged = self.parameters if settings.averaging else {}
-        self.mean = {name: parameter.detach().clone() for name, parameter in averaged.items()}
+        self.mean = MeanOfWeights(self.parameters, settings.averaging)
         self.optimizer = torch.optim.Adam(
             self.parameters.values(), settings.lr, (0.9, settings.beta2), weight_decay=settings.weight_decay, fused=True
         )
@@ -82,24 +81,7 @@ class FitState:
         loss.backward()
         self.optimizer.step()
         self.steps += 1
-        if rate := self.system.settings.averaging:
-            new = max(1 - rate, 10 / (self.steps + 10))  # the first steps are soon forgotten
-            with torch.no_grad():
-                for name, mean in self.mean.items():
-                    mean.lerp_(self.parameters[name], new)
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Inside, the module has the weights that it is judged by: with `averaging`, the mean of past steps'."""
-        self._exchange()
-        try:
-            yield
-        finally:
-            self._exchange()
-
-    def _exchange(self) -> None:
-        for name, mean in self.mean.items():
-            self.mean[name], self.parameters[name].data = self.parameters[name].data, mean
+        self.mean.follow(self.steps)
 
     def add(self, loss: float, scores: dict[str, float], seconds: float) -> None:
         """An epoch is done; the module has the weights that `scores` are of."""
@@ -120,7 +102,7 @@ class FitState:
     def _save(self, folder: Path) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.system.module.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
-        tensors |= {f"mean.{name}": tensor for name, tensor in self.mean.items()}
+        tensors |= {f"mean.{name}": tensor for name, tensor in self.mean.values.items()}
         for name, parameter in self.parameters.items():
             tensors |= {f"{key}.{name}": value for key, value in self.optimizer.state[parameter].items()}
         about = {
@@ -147,7 +129,7 @@ class FitState:
         self.lines, self.steps, (self.best_epoch, self.best_score) = about["lines"], about["steps"], about["best"]
         self.system.module.load_state_dict(_of("model", tensors))
         self.best = {name: tensor.to(self.system.device) for name, tensor in _of("best", tensors).items()}
-        self.mean = {name: tensor.to(self.system.device) for name, tensor in _of("mean", tensors).items()}
+        self.mean.values = {name: tensor.to(self.system.device) for name, tensor in _of("mean", tensors).items()}
         for name, parameter in self.parameters.items():
             if f"step.{name}" in tensors:  # what had no gradient yet has no moments
                 self.optimizer.state[parameter] = {

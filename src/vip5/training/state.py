@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from safetensors.torch import save
 
 from vip5.errors import UserError
 from vip5.files import write_bytes
+from vip5.model.averaging import MeanOfWeights
 from vip5.runs import STATE_FILE
 from vip5.training.run import Run
 
@@ -25,8 +24,7 @@ class TrainingState:
     def __init__(self, run: Run, optimizer: torch.optim.Optimizer, out: Path):
         self.run, self.optimizer, self.out = run, optimizer, out
         self.trained = {name: p for name, p in run.model.named_parameters() if p.requires_grad}
-        self.averaging = run.config.optim.averaging
-        self.mean = {name: p.detach().clone() for name, p in self.trained.items()} if self.averaging else {}
+        self.mean = MeanOfWeights(self.trained, run.config.optim.averaging)
         self.step, self.epoch, self.batch = 0, 0, 0
         self.best, self.best_epoch = float("-inf"), 0
         self._saved = time.monotonic()
@@ -40,7 +38,7 @@ class TrainingState:
         for name, p in self.trained.items():
             for key, value in self.optimizer.state.get(p, {}).items():
                 tensors[f"{key}.{name}"] = value
-        tensors |= {f"mean.{name}": mean for name, mean in self.mean.items()}
+        tensors |= {f"mean.{name}": mean for name, mean in self.mean.values.items()}
         _write(tensors, self.out / STATE_FILE, {"about": json.dumps(self._about())})
         self._saved = time.monotonic()
 
@@ -77,8 +75,8 @@ class TrainingState:
                     )
             for name, p in self.trained.items():
                 p.data.copy_(stored.get_tensor(f"model.{name}"))
-                if self.mean:
-                    self.mean[name].copy_(stored.get_tensor(f"mean.{name}"))
+                if name in self.mean.values:
+                    self.mean.values[name].copy_(stored.get_tensor(f"mean.{name}"))
                 self.optimizer.state[p] = {
                     key: stored.get_tensor(f"{key}.{name}").to(p.device)
                     for key in ("step", "exp_avg", "exp_avg_sq")
@@ -86,28 +84,6 @@ class TrainingState:
                 }
         self.step, self.epoch, self.batch = about["step"], about["epoch"], about["batch"]
         self.best, self.best_epoch = about["best"], about["best_epoch"]
-
-    def add_to_mean(self) -> None:
-        """Let the mean of weights follow, after a step."""
-        if self.mean:
-            weights = [self.trained[name].detach() for name in self.mean]
-            torch._foreach_lerp_(list(self.mean.values()), weights, 1 - self.averaging)
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """The model has the mean of past weights inside, where there is one. It must be put in evaluation mode anew."""
-        self._swap()
-        try:
-            yield
-        finally:
-            self._swap()
-
-    def _swap(self) -> None:
-        for name, mean in self.mean.items():
-            weight = self.trained[name].data
-            weight_before = weight.clone()
-            weight.copy_(mean)
-            mean.copy_(weight_before)
 
     def keep_if_best(self, score: float) -> None:
         """Put the model's weights aside where they score better than all before."""
@@ -122,7 +98,7 @@ class TrainingState:
                 for name, p in self.trained.items():
                     p.data.copy_(stored.get_tensor(name))
         else:
-            self._swap()
+            self.mean.exchange()
 
 
 def _write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:

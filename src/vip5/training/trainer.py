@@ -71,6 +71,12 @@ class Trainer:
         names = self.config.prompts.train or [name for name, prompt in run.prompts.items() if not prompt.unseen]
         self.compiler = run.compiler(names)
         self.drawer = SampleDrawer(run.dataset, self.compiler.prompts, self.config)
+        self.next_prompts = [prompt.id for prompt in self.compiler.prompts if prompt.task == "next"]
+        if self.config.has_terms and not self.next_prompts:
+            raise UserError(
+                "scores.* and modalities.*.score weigh next items, and no prompt of that task is trained: "
+                "turn them off, or add one to prompts.train"
+            )
         self.task_of = np.array([TASKS.index(prompt.task) for prompt in self.compiler.prompts])
         self.item_loss: ItemLoss | None = None
         if self.config.prompts.history == "decoder":
@@ -148,8 +154,8 @@ class Trainer:
         loss_N = self.sum(losses, step.size) if self.sum else torch.cat(losses)
         norm = torch.nn.utils.clip_grad_norm_(self.trained, self.optim.clip)
         self.optimizer.step()
-        self.state.add_to_mean()
         self.state.step, self.state.batch = self.state.step + 1, self.state.batch + 1
+        self.state.mean.follow(self.state.step)
         self.samples_seen, self.targets_seen = self.samples_seen + step.size, self.targets_seen + step.targets
         return loss_N, norm
 
@@ -170,7 +176,7 @@ class Trainer:
         if self.metrics:
             self.metrics.flush()
             if self.score and every and (epoch == self.optim.epochs or epoch % every == 0):
-                with self.state.averaged():
+                with self.state.mean.inside():
                     self.model.eval()
                     scores = self.score(self.run)
                     self.metrics.write_scores(self.state, scores)
@@ -207,8 +213,7 @@ class Trainer:
         if self.device.startswith("cuda"):
             summary["peak_memory_mib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**20)
         if self.config.has_terms:
-            asked = [prompt.id for prompt in self.compiler.prompts if prompt.task == "next"]
-            weigh(self.run, self.run.dataset, asked[0], self.config.run.validate_users)
+            weigh(self.run, self.run.dataset, self.next_prompts[0], self.config.run.validate_users)
         self.run.finish(self.out)
         write_json(self.out / "summary.json", summary)
         left_over = self.out / STATE_FILE, *self.out.glob(".*.safetensors*"), self.out / f".{METRICS_FILE}.tmp"
