@@ -96,14 +96,14 @@ def test_saved_and_loaded(model, vectors, batch, tmp_path):
 
 
 def test_such_rows_have_no_place_in_a_t5(model):
-    with pytest.raises(UserError, match="no place in a T5"):
+    with pytest.raises(UserError, match="a T5 cannot hold"):
         to_t5_state(model.state_dict(), model.config)
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"modalities": (LOOKS,)}, "give item_rows"),
+        ({"modalities": (LOOKS,)}, "only with item_rows"),
         ({"modalities": ({"name": "looks", "dim": 5, "tokens": 0},)}, "nothing would read it"),
     ],
 )

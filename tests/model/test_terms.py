@@ -104,7 +104,7 @@ def test_saved_and_loaded(tmp_path):
         assert torch.equal(loaded.scores(name, asked), terms.scores(name, asked))
     name, written = loaded.facts()[0]
     assert name == "score of a next item"
-    assert written == "√p + 0.2 · words, 0.9 an item back + 0.1 · looks, 0.5 an item back"
+    assert written == "√p + 0.2 · words (0.9 per item back) + 0.1 · looks (0.5 per item back)"
     assert loaded.facts()[1] == ("score among candidates", "√p")
     (tmp_path / "terms").write_bytes(b"no")
     with pytest.raises(UserError, match="damaged"):

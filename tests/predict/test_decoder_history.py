@@ -1,6 +1,7 @@
 """A run whose decoder reads the history, with every term of the score: trained, saved, opened, asked."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,27 +30,23 @@ SETTINGS = [
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_data, tiny_settings, tmp_path_factory) -> Run:
-    """The run as it is when its training has ended; `folder` of it is where it was saved."""
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("decoder") / "run"
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_data, tiny_settings, folder) -> Run:
+    """The run as it is when its training has ended, which left it in `folder`."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     run = Run.new(load_config("best", None, [*tiny_settings, *SETTINGS]), tiny_data)
     scores = iter([0.1, 0.3, 0.2, 0.4])  # the third is no better than the second, and patience is one
-    train(run, tmp_path_factory.mktemp("runs") / "run", validate=lambda run: {"x": next(scores)}, quiet=True)
+    train(run, folder, validate=lambda run: {"x": next(scores)}, quiet=True)
     torch.set_num_threads(threads)
     return run
 
 
-@pytest.fixture(scope="module")
-def folder(trained, tmp_path_factory):
-    return tmp_path_factory.getbasetemp() / next(
-        path.relative_to(tmp_path_factory.getbasetemp())
-        for path in tmp_path_factory.getbasetemp().glob("runs*/run")
-        if (path / "terms.safetensors").is_file()
-    )
-
-
-def test_it_stops_by_itself_with_the_best_weights(folder):
+def test_it_stops_by_itself_with_the_best_weights(trained, folder):
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["epochs"], summary["best_epoch"]) == (3, 2) and summary["targets"] > summary["samples"]
 
@@ -87,7 +84,7 @@ def test_many_at_once_are_as_one_by_one(trained, tiny_data):
         assert np.allclose(alone.scores[0], together.scores[row], atol=1e-4)
 
 
-def test_one_more_purchase_and_none_at_all(folder, tiny_data):
+def test_one_more_purchase_and_none_at_all(trained, folder, tiny_data):
     shop = Recommender(folder, dataset=False)
     items = tiny_data.items["item"].to_list()
     first, then = shop.recommend(history=[], n=5), shop.recommend(history=items[:1], n=5)
@@ -115,3 +112,18 @@ def test_weights_of_the_terms_are_chosen_on_what_is_validated(make_shop):
     assert (found.items[:, 0] == held.targets).mean() > 0.9
     likely = np.exp(found.scores[:, 0]).mean()
     assert likely > 0.5  # and it is as sure as it is right
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["prompts.history=prompt"], "modalities.photo.row is for histories in the decoder"),
+        (["codes.scheme=semantic"], "modalities.photo.row is for items with one token each"),
+        (['prompts.train=["C-3"]'], "no prompt of that task is trained"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused_before_training(
+    settings, said, tiny_data, tiny_settings, tmp_path, refusal
+):
+    config = load_config("best", None, [*tiny_settings, *SETTINGS, *settings])
+    assert said in refusal(lambda: train(Run.new(config, tiny_data), tmp_path / "run", quiet=True))

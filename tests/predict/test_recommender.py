@@ -112,7 +112,7 @@ def test_rank_is_by_what_comes_next_where_there_is_a_history_and_else_by_a_promp
     assert known == shop.rank(items[:7], user=user, by="next") == shop.rank(items[:7], user=user, prompt="A-3")
     assert known != by_prompt and known != shop.rank(items[:7], user=user, history=history)
     said = refusal(shop.rank, items[:7], user=user, by="next", prompt="B-5")
-    assert "B-5 is of task choice, which is not by next" in said
+    assert "by next does not go with prompt B-5, which is of task choice" in said
     stranger = shop.rank(items[:7], user="nobody", history=history)
     assert stranger == shop.rank(items[:7], history=history) == shop.rank(items[:7], history=history, prompt="A-3")
     assert stranger != known and sum(s.probability for s in stranger) == pytest.approx(1, abs=1e-5)

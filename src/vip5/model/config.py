@@ -81,7 +81,9 @@ class ModelConfig(BaseModel):
         if idle := [m.name for m in self.modalities if not (m.tokens or m.in_row)]:
             raise ValueError(f"modality {idle[0]} has tokens 0 and is in no row: nothing would read it")
         if any(modality.in_row for modality in self.modalities) and not (self.item_rows and self.new_tokens):
-            raise ValueError("a modality can be part of items' rows only where each item has a row: give item_rows")
+            raise ValueError(
+                "a modality can be part of items' rows only with item_rows, and where there are new tokens"
+            )
         if self.max_distance <= self.buckets // 2:
             raise ValueError(f"max_distance {self.max_distance} must be above half of buckets {self.buckets}")
         return self

@@ -80,7 +80,9 @@ def to_t5_state(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, T
     if any(config.peft.is_added(name) for name in state):
         raise UserError(f"a model tuned by {config.peft.method} is no T5: export one of peft.method=full")
     if config.item_rows:
-        raise UserError("items' rows with content and scales of their own have no place in a T5: export another run")
+        raise UserError(
+            "a T5 cannot hold items' rows with content or scales of their own: export a run of prompts.history=prompt"
+        )
     theirs: dict[str, Tensor] = {}
     for ours, parts in _names(config):
         theirs |= zip(parts, state[ours].chunk(len(parts)), strict=True)

@@ -1,7 +1,7 @@
 """What an item scores beside the network: content like the history's, what others took next, what many take.
 
-A network that is trained on the training part comes to remember it, and these plain facts fade in it. So they stay
-outside, and are added to what it says: √p + Σ λ · term, all from 0 up, with weights λ chosen on validation.
+A network overfits the training part, and then gives these plain facts too little weight. So they stay outside of it and
+are added to what it says: √p + Σ λ · term. All of them are 0 or more, and the weights λ are chosen on validation.
 
 Shape suffixes: B rows, I items, N recent items of all rows, V numbers of a vector, W words.
 """
@@ -122,7 +122,7 @@ class ScoreTerms:
     def _written(self, weights: Mapping[str, float]) -> str:
         parts = ["√p"]
         for name, weight in weights.items():
-            fades = "" if name == POPULARITY else f", {self.recency.get(name, RECENCY):g} an item back"
+            fades = "" if name == POPULARITY else f" ({self.recency.get(name, RECENCY):g} per item back)"
             parts += [f"{weight:.3g} · {name}{fades}"] if weight else []
         return " + ".join(parts)
 

@@ -124,7 +124,9 @@ class Recommender:
             usual = CHOICE if by == "prompt" else NEXT
         asked = self.asks(prompt or usual, "choice", "next")
         if by is not None and asked.task != ("choice" if by == "prompt" else "next"):
-            raise UserError(f"prompt {asked.id} is of task {asked.task}, which is not by {by}: give one of the two")
+            raise UserError(
+                f"by {by} does not go with prompt {asked.id}, which is of task {asked.task}: leave one of the two out"
+            )
         if self.system.reads_history(asked):
             past = self._history(user, history)
         elif row < 0:

@@ -15,6 +15,6 @@ class PromptSettings(BaseModel):
     max_input: int = Field(1024, ge=8)
     max_target: int = Field(64, ge=2)
     max_history: int = Field(50, ge=1)  # items; the most recent ones are kept
-    # Where the history stands after which a next item is asked: in the prompt, as in the paper; or in the decoder, as
-    # what it has written before the answer. Then every item of a history is a target, and not the last one alone.
+    # Where a person's history stands when the next item is asked for. prompt: in the prompt, as in the paper, and one
+    # sample teaches one item. decoder: the decoder reads it as what it has written so far, and every item is a target.
     history: Literal["prompt", "decoder"] = "prompt"

@@ -65,7 +65,7 @@ class OptimPart(_Part):
     embedding_lr_factor: float = Field(1.0, gt=0)  # factor of the rate of embedding tables
     warmup: float = Field(0.1, ge=0, lt=1)  # share of the run
     decay: bool = True  # the rate falls to 0 along the run; else it stays where the warm-up took it
-    averaging: float = Field(0.0, ge=0, lt=1)  # share of it that a step leaves in the mean of past weights; 0: no mean
+    averaging: float = Field(0.0, ge=0, lt=1)  # share of the mean of past weights that a step keeps; 0: no mean
     negatives: int | None = Field(None, ge=1)  # of the softmax over items, with histories in the decoder; none: all
     clip: float = Field(5.0, gt=0)  # gradient norm
     weight_decay: float = Field(0.01, ge=0)
@@ -79,7 +79,7 @@ class RunPart(_Part):
     save_seconds: float = Field(60, ge=0)  # between two savings of the state to resume from
     validate_epochs: int = Field(0, ge=0)  # score the validation items every n epochs and keep the best; 0: never
     validate_users: int = Field(2000, ge=1)
-    patience: int | None = Field(None, ge=1)  # validations without a better one, until it stops; none: all epochs
+    patience: int | None = Field(None, ge=1)  # stop after so many validations without a better one; none: never
     tensorboard: bool = False
 
 

@@ -64,8 +64,11 @@ def _model_config(
     codes: ItemCodes,
     stores: Mapping[str, ModalityStore],
 ) -> ModelConfig:
-    if codes.scheme != "atomic" and (parts := [name for name, part in config.modalities.items() if part.row]):
-        raise UserError(f"modalities.{parts[0]}.row is for items with one token each: give codes.scheme=atomic")
+    if rows := [name for name, part in config.modalities.items() if part.row]:
+        if codes.scheme != "atomic":
+            raise UserError(f"modalities.{rows[0]}.row is for items with one token each: give codes.scheme=atomic")
+        if config.prompts.history != "decoder":
+            raise UserError(f"modalities.{rows[0]}.row is for histories in the decoder: give prompts.history=decoder")
     own: dict[str, Any] = {
         "new_tokens": len(codes.new_tokens),
         "user_tokens": dataset.n_users if config.codes.users == "atomic" else 0,
