@@ -10,7 +10,7 @@ import torch
 from vip5.evaluation.held_out import HeldOut
 from vip5.predict import Recommender, TrainedModel
 from vip5.predict.answers import ModelSystem
-from vip5.predict.lists import scored_choice, scored_next
+from vip5.predict.lists import scored_choice, scored_next, write_next
 from vip5.predict.system import Decoding
 from vip5.training import Run, load_config, train
 
@@ -74,6 +74,14 @@ def test_lists_are_right_and_probabilities_sum_to_one(trained, tiny_data):
     chosen = scored_choice(trained, "A-3", held.users, held.histories, held.lists)
     assert (np.sort(chosen.items) == np.sort(held.lists)).all()
     assert np.exp(chosen.scores.astype(float)).sum(axis=1) == pytest.approx(1, abs=1e-3)
+
+
+def test_what_is_written_freely_is_the_network_alone(trained, tiny_data):
+    held, system = HeldOut.of(tiny_data), ModelSystem(trained)
+    asked = trained.prompts["A-3"], held.users, held.histories, 10
+    free, scored = (system.rank(*asked, Decoding(decode)) for decode in ("free", "exact"))
+    written = write_next(trained, "A-3", held.users, held.histories, 20)
+    assert (free.items == written.items).all() and not np.array_equal(free.items[:, :10], scored.items[:, :10])
 
 
 def test_many_at_once_are_as_one_by_one(trained, tiny_data):

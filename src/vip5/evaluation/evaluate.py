@@ -129,7 +129,7 @@ def evaluate(
             _rank(evaluation, prompt, progress)
             # Candidates that are fewer than a list's places would all be hits.
             enough = dataset.candidates.shape[2] >= max(evaluation.options.cutoffs)
-            if name == NEXT and name in evaluation.ranked and enough:
+            if name == NEXT and name in evaluation.ranked and enough and evaluation.options.decode != "free":
                 _rank(evaluation, prompt, progress, among=True)
     return evaluation
 

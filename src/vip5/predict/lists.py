@@ -123,20 +123,15 @@ def scored_next(
 def scored_choice(
     run: TrainedModel, prompt: str, users: np.ndarray, histories: Ragged, candidates: np.ndarray, progress: bool = False
 ) -> Ranking:
-    """All of each user's own candidates int [n, C], the likeliest to be next first."""
-    parts = []
+    """All of each user's own candidates int [n, C], the likeliest to be next first, by all terms of the score."""
+    terms, parts = run.terms, []
+    assert terms is not None
     with torch.inference_mode():
         for rows, log_p_BI in item_scores(run, prompt, users, histories, progress):
             own_BC = torch.from_numpy(candidates[rows].astype(np.int64)).to(log_p_BI.device)
-            score_BC, power = log_p_BI, 1.0
-            if (terms := run.terms) is not None:
-                score_BC = (
-                    terms.total((log_p_BI / 2).exp_(), histories.take(rows), terms.choice_weights)
-                    .clamp_(min=LEAST)
-                    .log_()
-                )
-                power = terms.choice_power
-            score_BC, order_BC = (score_BC.gather(1, own_BC) * power).log_softmax(dim=1).sort(dim=1, descending=True)
+            total_BI = terms.total((log_p_BI / 2).exp_(), histories.take(rows), terms.choice_weights)
+            log_BC = total_BI.gather(1, own_BC).clamp_(min=LEAST).log_() * terms.choice_power
+            score_BC, order_BC = log_BC.log_softmax(dim=1).sort(dim=1, descending=True)
             parts.append((rows, own_BC.gather(1, order_BC).cpu().numpy(), score_BC.cpu().numpy()))
     return Ranking(*_in_order(parts))
 
