@@ -45,7 +45,7 @@ def run_one(dataset: Path, out: Path, job: tuple[str, int]) -> Path:
     torch.set_num_threads(1)
     data = Dataset(dataset)
     if not is_finished(folder):
-        config = load_config("best", HERE / "codes.toml", [TEXT_ALONE, f"codes.scheme={scheme}", f"seed={seed}"])
+        config = load_config("prompts", HERE / "codes.toml", [TEXT_ALONE, f"codes.scheme={scheme}", f"seed={seed}"])
         train(Run.new(config, data), folder, quiet=True)
     if not (folder / "ranks.parquet").is_file():
         system = ModelSystem(TrainedModel.load(folder))
@@ -111,7 +111,7 @@ def main() -> None:
         "dataset": dataset.manifest.name,
         "data_hash": dataset.hash,
         "seeds": SEEDS,
-        "settings": load_config("best", HERE / "codes.toml", [TEXT_ALONE]).model_dump(),
+        "settings": load_config("prompts", HERE / "codes.toml", [TEXT_ALONE]).model_dump(),
         "systems": [system_of(runs, dataset, scheme) for scheme, runs in of_scheme.items()],
         "rules": [row for row in common if row["rule"] in ("popularity", "item-kNN")],
         "comparison": compared.as_dict(),

@@ -38,7 +38,7 @@ def run_one(dataset: Path, out: Path, job: tuple[str, int]) -> Path:
     data = Dataset(dataset)
     if not is_finished(folder):
         own = [f"prompts.extra={HERE / 'prompts' / history}-history.toml", 'prompts.train=["H-1"]', f"seed={seed}"]
-        config = load_config("best", HERE / "codes.toml", [*own, *SETTINGS])
+        config = load_config("prompts", HERE / "codes.toml", [*own, *SETTINGS])
         train(Run.new(config, data), folder, quiet=True)
     if not (folder / "ranks.parquet").is_file():
         evaluate(ModelSystem(TrainedModel.load(folder)), data, ["H-1"]).save(folder)

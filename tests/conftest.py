@@ -68,7 +68,7 @@ def tiny_run(tiny_data, tiny_settings, tmp_path_factory) -> Path:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    train(Run.new(load_config("best", None, tiny_settings), tiny_data), out, quiet=True)
+    train(Run.new(load_config("prompts", None, tiny_settings), tiny_data), out, quiet=True)
     torch.set_num_threads(threads)
     return out
 

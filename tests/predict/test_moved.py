@@ -93,7 +93,7 @@ def test_a_run_of_before_is_refused_by_all_that_open_one(kind, of_before, own_pl
         lambda: Recommender(run),
         lambda: open_on_dataset(run),
         lambda: compare([run, own_place / "runs/photos"]),
-        lambda: Run.new(load_config("best", None, [f"model.backbone={run}"]), data),
+        lambda: Run.new(load_config("prompts", None, [f"model.backbone={run}"]), data),
     ):
         said = refusal(call)
         assert "is a run of format 1" in said and "train it again" in said and str(run) in said

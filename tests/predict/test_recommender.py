@@ -204,7 +204,7 @@ def test_no_explanations_without_reviews(make_shop, tiny_settings, tmp_path, ref
 
     data = make_shop({f"u{n}": [f"i{(n + m) % 9}" for m in range(5)] for n in range(9)})
     settings = [*tiny_settings, "modalities.photo=none", "optim.epochs=1"]
-    train(Run.new(load_config("best", None, settings), data), tmp_path / "run", quiet=True)
+    train(Run.new(load_config("prompts", None, settings), data), tmp_path / "run", quiet=True)
     shop = Recommender(tmp_path / "run")
     assert "it has learnt no explanations" in refusal(shop.explain, "i0", user="u0")
 

@@ -38,7 +38,7 @@ def run(tiny_data, tiny_settings, tmp_path_factory, one_thread):
 
     out = tmp_path_factory.mktemp("runs") / "quick"
     settings = [*tiny_settings, "optim.epochs=1", "prompts.max_target=4"]
-    train(Run.new(load_config("best", None, settings), tiny_data), out, quiet=True)
+    train(Run.new(load_config("prompts", None, settings), tiny_data), out, quiet=True)
     return out
 
 

@@ -287,7 +287,7 @@ def test_vip5_is_tuned_by_the_validation_it_is_trained_with(shop, tmp_path, monk
 
     from vip5.training import Run, load_config, train
 
-    run = Run.new(load_config("best", tmp_path / "search/best.toml"), shop)
+    run = Run.new(load_config("prompts", tmp_path / "search/best.toml"), shop)
     train(run, tmp_path / "run", validate=lambda run: score(run, shop, 2000), quiet=True)
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert max(line.get("validation/A-3 NDCG@10", 0) for line in lines) == found["best"]["value"]

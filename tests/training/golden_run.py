@@ -22,10 +22,10 @@ def golden_run(dataset: Dataset, out: Path, settings: list[str]) -> dict[str, di
     """From scratch with photos and everything trained; then adapters on that, frozen. On one thread, with dropout."""
     torch.set_num_threads(1)
     settings = [*settings, *SETTINGS]
-    full = Run.new(load_config("best", None, settings), dataset)
+    full = Run.new(load_config("prompts", None, settings), dataset)
     found = {"full": _numbers(full, out / "full")}
     settings += ["peft.method=adapters", f"model.backbone={out / 'full'}"]
-    adapters = Run.new(load_config("best", None, settings), dataset)
+    adapters = Run.new(load_config("prompts", None, settings), dataset)
     _start(adapters.model)
     return found | {"adapters": _numbers(adapters, out / "adapters")}
 

@@ -27,7 +27,7 @@ def work(order: dict) -> None:
 
 def training(order: dict, processes, out: Path) -> None:
     settings = [*order["settings"], *order["own"].get(str(processes.rank), [])]
-    run = Run.new(load_config("best", None, settings), Dataset(order["data"]))
+    run = Run.new(load_config("prompts", None, settings), Dataset(order["data"]))
     seeds = []
     run.model.encoder.register_forward_pre_hook(lambda *_: seeds.append(torch.initial_seed()))
 

@@ -68,7 +68,7 @@ def test_groups_are_of_like_length():
 
 @pytest.fixture(scope="module")
 def parts(tiny_data, tiny_settings):
-    config = load_config("best", None, [*tiny_settings, "model.dropout=0"])
+    config = load_config("prompts", None, [*tiny_settings, "model.dropout=0"])
     run = Run.new(config, tiny_data)
     compiler = run.compiler([name for name, prompt in run.prompts.items() if not prompt.unseen])
     return run, compiler, SampleDrawer(tiny_data, compiler.prompts, config).draw(0)

@@ -4,6 +4,7 @@ import pytest
 
 from vip5.errors import UserError
 from vip5.model import Adapters, Full
+from vip5.predict.config import ModalityPart
 from vip5.training import RunConfig, load_config
 from vip5.training.config import RECIPES, SamplesPart
 
@@ -20,9 +21,12 @@ def tokens(config: RunConfig) -> dict[str, int]:
 
 
 def test_recipes():
-    best = load_config()
+    best, prompts = load_config(), load_config("prompts")
     assert best == load_config("best") and (best.recipe, best.model.size) == ("best", "nano")
-    assert best.peft == Full() and tokens(best) == {"photo": 2}
+    assert best.peft == Full() and best.on(["photo", "text"]).modalities == {
+        name: ModalityPart(tokens=1, row=True, score=True) for name in ("photo", "text")
+    }
+    assert (prompts.model.size, prompts.peft, tokens(prompts)) == ("nano", Full(), {"photo": 2})
     for size in ("small", "base"):
         config = load_config("paper", None, ["model.backbone=somewhere"], size)
         assert config == load_config("paper", None, [f"model.size={size}", "model.backbone=somewhere"])
@@ -60,18 +64,28 @@ def test_another_way_of_tuning_begins_with_its_own_defaults():
     config = load_config("paper", None, ["model.backbone=x", "peft.reduction=4"])
     assert config.peft == Adapters(reduction=4)
     assert load_config("paper", None, ["peft.reduction=4", "peft.method=full"]).peft == Full()
-    assert load_config("best", None, ["model.backbone=x", "peft.method=adapters"]).peft == Adapters()
+    assert load_config("prompts", None, ["model.backbone=x", "peft.method=adapters"]).peft == Adapters()
     own = ["model.backbone=x", "peft.method=adapters", "peft.places=['feed_forward']"]
-    assert load_config("best", None, own).peft == Adapters(places=("feed_forward",))
+    assert load_config("prompts", None, own).peft == Adapters(places=("feed_forward",))
     assert "peft" in refusal("best", None, ["peft.reduction=4"])
 
 
 def test_modalities_are_added_and_taken_away():
-    assert tokens(load_config("best", None, ["modalities.photo=none"])) == {}
-    assert tokens(load_config("best", None, ["modalities.photo.tokens=1"])) == {"photo": 1}
-    both = load_config("best", None, ["modalities.text.tokens=3"])
+    assert tokens(load_config("prompts", None, ["modalities.photo=none"])) == {}
+    assert tokens(load_config("prompts", None, ["modalities.photo.tokens=1"])) == {"photo": 1}
+    both = load_config("prompts", None, ["modalities.text.tokens=3"])
     assert tokens(both) == {"photo": 2, "text": 3} and list(both.modalities) == ["photo", "text"]
-    assert tokens(load_config("best", None, ["modalities.text={}"])) == {"photo": 2, "text": 2}
+    assert tokens(load_config("prompts", None, ["modalities.text={}"])) == {"photo": 2, "text": 2}
+
+
+def test_every_store_of_a_data_set_is_a_modality():
+    config = load_config(
+        "best", None, ["modalities.photo.row=false", "modalities.text=none", "modalities.every.tokens=3"]
+    )
+    photo, other = ModalityPart(tokens=3, score=True), ModalityPart(tokens=3, row=True, score=True)
+    assert config.on(["photo", "sound", "text"]).modalities == {"photo": photo, "sound": other}
+    assert load_config("best", None, ["modalities.every=none"]).on(["photo"]).modalities == {}
+    assert load_config("prompts").on(["photo", "text"]).modalities == {"photo": ModalityPart(tokens=2)}
 
 
 def test_file_over_recipe_and_overrides_over_both(tmp_path):
@@ -80,13 +94,13 @@ def test_file_over_recipe_and_overrides_over_both(tmp_path):
         'seed = 3\n[optim]\nlr = 0.5\nepochs = 7\n[model]\nbackbone = "x"\n[peft]\nmethod = "adapters"\n'
         'reduction = 4\n[modalities]\nphoto.tokens = 3\n[codes]\nscheme = "paper"\n'
     )
-    config = load_config("best", file, ["optim.epochs=2", "codes.scheme=sequential", "prompts.train=['A-1', 'B-2']"])
+    config = load_config("prompts", file, ["optim.epochs=2", "codes.scheme=sequential", "prompts.train=['A-1', 'B-2']"])
     assert (config.seed, config.optim.lr, config.optim.epochs) == (3, 0.5, 2)
     assert config.codes.scheme == "sequential" and config.codes.users == "atomic"  # the recipe's, untouched
     assert config.peft == Adapters(reduction=4) and tokens(config) == {"photo": 3}
     assert config.prompts.train == ["A-1", "B-2"]
     file.write_text('model.backbone = "none"\nmodalities.photo = "none"\nsamples.last_positions = "any"\n')
-    config = load_config("best", file)  # TOML has no null
+    config = load_config("prompts", file)  # TOML has no null
     assert config.model.backbone is None and tokens(config) == {} and config.samples.last_positions == "any"
 
 
@@ -105,7 +119,7 @@ def test_file_over_recipe_and_overrides_over_both(tmp_path):
     ],
 )
 def test_overrides(override, get, wanted):
-    assert get(load_config("best", None, [override])) == wanted
+    assert get(load_config("prompts", None, [override])) == wanted
 
 
 @pytest.mark.parametrize(
@@ -150,5 +164,5 @@ def test_a_wrong_file_is_one_clear_line(tmp_path):
 
 def test_a_configuration_survives_being_written_down():
     """run.json holds it, and is read again."""
-    config = load_config("best", None, ["prompts.train=['A-1']", "samples.last_positions=4", "model.tokenizer=x"])
+    config = load_config("prompts", None, ["prompts.train=['A-1']", "samples.last_positions=4", "model.tokenizer=x"])
     assert RunConfig.model_validate_json(config.model_dump_json()) == config

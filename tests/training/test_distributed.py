@@ -120,7 +120,7 @@ def alone(settings, tiny_data, tmp_path_factory) -> Path:
     """The run by one process."""
     out = tmp_path_factory.mktemp("alone") / "run"
     torch.set_num_threads(1)
-    train(Run.new(load_config("best", None, settings), tiny_data), out, validate=lambda run: {"x": 0.5}, quiet=True)
+    train(Run.new(load_config("prompts", None, settings), tiny_data), out, validate=lambda run: {"x": 0.5}, quiet=True)
     return out
 
 

@@ -17,7 +17,7 @@ PROMPTS = [prompt for prompt in load_prompts().values() if not prompt.unseen]
 
 
 def draw(dataset: Dataset, *overrides: str, epochs: int = 1, prompts=PROMPTS) -> Samples:
-    drawer = SampleDrawer(dataset, prompts, load_config("best", None, list(overrides)))
+    drawer = SampleDrawer(dataset, prompts, load_config("prompts", None, list(overrides)))
     return Samples.join([drawer.draw(epoch) for epoch in range(epochs)])
 
 
@@ -101,7 +101,7 @@ def test_who_came_after_the_point_in_time_is_not_trained_on(tmp_path):
 
 
 def test_negatives_are_uniform(tiny_data):
-    drawer = SampleDrawer(tiny_data, PROMPTS, load_config("best"))
+    drawer = SampleDrawer(tiny_data, PROMPTS, load_config("prompts"))
     free = tiny_data.n_items - len(set(tiny_data.history("train")[0].tolist()))
     drawn = drawer._negatives(np.random.default_rng(0), np.zeros(6000, int), 3)
     counts = np.bincount(drawn.ravel(), minlength=tiny_data.n_items)
@@ -115,7 +115,7 @@ def test_negatives_are_uniform(tiny_data):
                                        ("samples.last_positions=3", "prompts.max_history=4")])  # fmt: skip
 def test_windows_of_the_training_part(tiny_data, overrides):
     """A target among the last n positions, a history from one of the first m up to it, and every such window."""
-    config = load_config("best", None, list(overrides))
+    config = load_config("prompts", None, list(overrides))
     samples = of_task(draw(tiny_data, *overrides, "samples.next=40", epochs=3), "next")
     last, first, longest = config.samples.last_positions, config.samples.first_positions, config.prompts.max_history
     seen: dict[int, set] = {}
@@ -165,8 +165,8 @@ def test_every_template_of_a_family_and_both_separators_are_drawn(many):
 
 
 def test_the_same_seed_and_epoch_give_the_same_samples(tiny_data):
-    drawer = SampleDrawer(tiny_data, PROMPTS, load_config("best"))
-    again = SampleDrawer(tiny_data, PROMPTS, load_config("best"))
+    drawer = SampleDrawer(tiny_data, PROMPTS, load_config("prompts"))
+    again = SampleDrawer(tiny_data, PROMPTS, load_config("prompts"))
     later = drawer.draw(1)
 
     def same(one: Samples, other: Samples) -> bool:

@@ -57,12 +57,12 @@ def older(request, tiny_data, tiny_settings, tmp_path_factory) -> tuple[Path, li
     """A run on the shop of before, and its settings."""
     out = tmp_path_factory.mktemp("older") / request.param
     settings = [*tiny_settings, *CODES[request.param], "optim.epochs=1"]
-    train(Run.new(load_config("best", None, settings), tiny_data), out, quiet=True)
+    train(Run.new(load_config("prompts", None, settings), tiny_data), out, quiet=True)
     return out, settings
 
 
 def start(dataset: Dataset, folder: Path, settings: list[str]) -> Run:
-    return Run.new(load_config("best", None, [*settings, f"model.backbone={folder}"]), dataset)
+    return Run.new(load_config("prompts", None, [*settings, f"model.backbone={folder}"]), dataset)
 
 
 def test_the_same_data_starts_where_the_run_ended(older, tiny_data):
@@ -163,7 +163,7 @@ def test_a_second_time(older, newer, tiny_data, tmp_path):
 
 def test_codes_that_cannot_take_new_items_say_so(tiny_data, newer, tiny_settings, tmp_path):
     settings = [*tiny_settings, "codes.scheme=collaborative", "modalities.photo=none", "optim.epochs=1"]
-    train(Run.new(load_config("best", None, settings), tiny_data), tmp_path / "run", quiet=True)
+    train(Run.new(load_config("prompts", None, settings), tiny_data), tmp_path / "run", quiet=True)
     start(tiny_data, tmp_path / "run", settings)  # the same items
     with pytest.raises(UserError) as error:
         start(newer, tmp_path / "run", settings)

@@ -19,7 +19,7 @@ SEMANTIC = ["codes.scheme=semantic", "codes.semantic.size=6", "modalities.photo.
 def run(request, tiny_data, tiny_settings) -> Run:
     """An untrained run whose rows are far from alike, so that every item matters."""
     scheme = SEMANTIC if request.param == "semantic" else ["codes.scheme=atomic"]
-    run = Run.new(load_config("best", None, [*tiny_settings, *SETTINGS, *scheme]), tiny_data)
+    run = Run.new(load_config("prompts", None, [*tiny_settings, *SETTINGS, *scheme]), tiny_data)
     with torch.no_grad():
         run.model.item_scales[1] = 0.5
     run.model.eval()
@@ -69,7 +69,7 @@ def test_all_searches_agree_behind_a_history(run):
 
 def test_negatives_that_are_all_items_give_the_whole_softmax(tiny_data, tiny_settings, monkeypatch):
     settings = [*tiny_settings, *SETTINGS, "codes.scheme=atomic"]
-    run = Run.new(load_config("best", None, settings), tiny_data)
+    run = Run.new(load_config("prompts", None, settings), tiny_data)
     run.model.eval()
     whole, n = losses(run), tiny_data.n_items
     assert not torch.allclose(losses(run, negatives=5), whole, atol=0.1)

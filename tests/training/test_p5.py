@@ -9,12 +9,14 @@ from vip5.training import load_config
 from vip5.training.p5 import p5_config
 
 
-@pytest.mark.parametrize("recipe", ["best", "paper"])
+@pytest.mark.parametrize("recipe", ["best", "paper", "prompts"])
 def test_it_is_the_recipe_on_text_alone_trained_whole(recipe):
     ours = p5_config({"recipe": recipe, "optim": {"epochs": 7}})
-    same = load_config(recipe, overrides=["optim.epochs=7", "modalities.photo=none", "peft.method=full"])
+    same = load_config(
+        recipe, overrides=["optim.epochs=7", "modalities.photo=none", "modalities.every=none", "peft.method=full"]
+    )
     assert ours == same and ours.modalities == {} and ours.peft == Full()
-    assert p5_config() == p5_config({"recipe": "best"}) == p5_config({"peft": {"method": "full"}})
+    assert p5_config() == p5_config({"recipe": "prompts"}) == p5_config({"peft": {"method": "full"}})
 
 
 @pytest.mark.parametrize("setting", [{"modalities": {"text": {"tokens": 2}}}, {"peft": {"method": "adapters"}}])

@@ -86,7 +86,7 @@ def test_ctrl_c(tiny_data, tiny_settings, tiny_run, tmp_path):
     assert code == 130, said
     assert "Traceback" not in said and "Error" not in said
     assert [line for line in said.splitlines() if line.strip()][-1].strip() == "stopped"
-    train(Run.new(load_config("best", None, [*tiny_settings, "run.save_seconds=5"]), tiny_data), out, quiet=True)
+    train(Run.new(load_config("prompts", None, [*tiny_settings, "run.save_seconds=5"]), tiny_data), out, quiet=True)
     assert same_weights(out, tiny_run) and lines(out) == lines(tiny_run)
 
 
@@ -101,7 +101,7 @@ WHOLE = ["prompts.history=decoder", "modalities.photo.row=true", "optim.averagin
 @pytest.mark.parametrize("settings", [[], WHOLE], ids=["one item a prompt", "whole histories and a mean of weights"])
 def test_stopped_at_any_writing(settings, tiny_data, tiny_settings, tmp_path, monkeypatch):
     """Stopped between any two files that are written, in an epoch or around a validation: the same end."""
-    config = load_config("best", None, [*tiny_settings, *QUICK, *settings])
+    config = load_config("prompts", None, [*tiny_settings, *QUICK, *settings])
     score_of = {1: 0.1, 2: 0.3, 3: 0.2}  # the second epoch is best
     write = state._write
 
@@ -133,7 +133,7 @@ def test_stopped_at_any_writing(settings, tiny_data, tiny_settings, tmp_path, mo
 
 
 def test_validation_keeps_the_best(tiny_data, tiny_settings, tmp_path):
-    config = load_config("best", None, [*tiny_settings, *QUICK])
+    config = load_config("prompts", None, [*tiny_settings, *QUICK])
     kept = {}
 
     def validate(run: Run) -> dict[str, float]:
@@ -163,7 +163,7 @@ def test_what_is_left_of_a_run(tiny_run, tiny_data):
 
 def test_a_finished_run_is_not_trained_over(tiny_run, tiny_data, tiny_settings):
     before = {path.name: path.stat().st_mtime_ns for path in tiny_run.iterdir()}
-    run = Run.new(load_config("best", None, tiny_settings), tiny_data)
+    run = Run.new(load_config("prompts", None, tiny_settings), tiny_data)
     assert "holds a finished run" in refusal(train, run, tiny_run, quiet=True)
     assert before == {path.name: path.stat().st_mtime_ns for path in tiny_run.iterdir()}
 
@@ -181,14 +181,14 @@ def unfinished(tiny_data, tiny_settings, tmp_path, monkeypatch) -> Path:
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(state, "_write", stopping)
-        train(Run.new(load_config("best", None, [*tiny_settings, "run.save_seconds=0"]), tiny_data), out, quiet=True)
+        train(Run.new(load_config("prompts", None, [*tiny_settings, "run.save_seconds=0"]), tiny_data), out, quiet=True)
     assert (out / "state.safetensors").is_file()
     return out
 
 
 def test_other_settings_are_refused_by_name(unfinished, tiny_data, tiny_settings):
     def said(*overrides: str) -> str:
-        config = load_config("best", None, [*tiny_settings, *overrides])
+        config = load_config("prompts", None, [*tiny_settings, *overrides])
         return refusal(train, Run.new(config, tiny_data), unfinished, quiet=True)
 
     assert "optim.lr (0.003, now 0.001)" in said("optim.lr=1e-3")
@@ -201,15 +201,15 @@ def test_other_settings_are_refused_by_name(unfinished, tiny_data, tiny_settings
 
 def test_an_output_that_cannot_be(tiny_data, tiny_settings, tmp_path):
     (tmp_path / "file").write_text("")
-    run = Run.new(load_config("best", None, tiny_settings), tiny_data)
+    run = Run.new(load_config("prompts", None, tiny_settings), tiny_data)
     for out in (tmp_path / "file", tmp_path / "file/run"):
         assert "choose another --out" in refusal(train, run, out, quiet=True)
 
 
 def test_no_sample_to_train_on(tiny_data, tiny_settings, tmp_path):
-    run = Run.new(load_config("best", None, [*tiny_settings, *QUICK, "samples.next=0"]), tiny_data)
+    run = Run.new(load_config("prompts", None, [*tiny_settings, *QUICK, "samples.next=0"]), tiny_data)
     assert "no training sample" in refusal(train, run, tmp_path / "run", quiet=True)
-    run = Run.new(load_config("best", None, [*tiny_settings, "prompts.train=['A-99']"]), tiny_data)
+    run = Run.new(load_config("prompts", None, [*tiny_settings, "prompts.train=['A-99']"]), tiny_data)
     assert "unknown prompt A-99" in refusal(train, run, tmp_path / "run", quiet=True)
 
 
@@ -218,7 +218,7 @@ def test_recomputing_trains_the_same(tiny_data, tiny_settings, tmp_path):
     """Dropout included, and with every step in groups."""
     settings = [*tiny_settings, "model.dropout=0.1", "optim.epochs=1"]
     for on in ("false", "true"):
-        config = load_config("best", None, [*settings, f"optim.recompute={on}"])
+        config = load_config("prompts", None, [*settings, f"optim.recompute={on}"])
         train(Run.new(config, tiny_data), tmp_path / on, quiet=True)
     assert same_weights(tmp_path / "false", tmp_path / "true")
     assert lines(tmp_path / "false") == lines(tmp_path / "true")
@@ -231,7 +231,7 @@ def test_diverged(what, seconds, tiny_data, tiny_settings, tmp_path):
 
     Once the numbers are mended, the same command goes on from there to the end of the undisturbed run.
     """
-    config = load_config("best", None, [*tiny_settings, *QUICK, f"run.save_seconds={seconds}"])
+    config = load_config("prompts", None, [*tiny_settings, *QUICK, f"run.save_seconds={seconds}"])
 
     def run_it(out: Path, broken: int | None = None) -> None:
         run = Run.new(config, tiny_data)
@@ -265,7 +265,7 @@ def test_diverged(what, seconds, tiny_data, tiny_settings, tmp_path):
 
 
 def test_a_rate_far_too_high_is_told_in_one_line(tiny_data, tiny_settings, tmp_path):
-    config = load_config("best", None, [*tiny_settings, "optim.lr=1e6"])
+    config = load_config("prompts", None, [*tiny_settings, "optim.lr=1e6"])
     said = refusal(train, Run.new(config, tiny_data), tmp_path / "run", quiet=True)
     assert "training diverged" in said and "lower optim.lr than 1e+06" in said and "another --out" in said
     assert not (tmp_path / "run/run.json").exists()
@@ -275,7 +275,7 @@ def test_tensorboard(tiny_data, tiny_settings, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    config = load_config("best", None, [*tiny_settings, *QUICK, "optim.epochs=1", "run.tensorboard=true"])
+    config = load_config("prompts", None, [*tiny_settings, *QUICK, "optim.epochs=1", "run.tensorboard=true"])
     train(Run.new(config, tiny_data), tmp_path, validate=lambda run: {"x": 0.5}, quiet=True)
     board = EventAccumulator(str(tmp_path / "tensorboard"))
     board.Reload()
@@ -302,7 +302,7 @@ def test_a_device_that_is_not_there():
 def test_lines_come_one_step_late_and_none_is_lost(tiny_data, tiny_settings, tmp_path):
     """A step's numbers are read when the next one has begun; before anything is saved or scored, all are there."""
     out, seen = tmp_path / "run", []
-    run = Run.new(load_config("best", None, [*tiny_settings, *QUICK, "run.save_seconds=60"]), tiny_data)
+    run = Run.new(load_config("prompts", None, [*tiny_settings, *QUICK, "run.save_seconds=60"]), tiny_data)
     run.model.encoder.register_forward_pre_hook(lambda *_: seen.append(len(lines(out))))
     train(run, out, validate=lambda run: seen.append(("scored", len(lines(out)))) or {"x": 0.5}, quiet=True)
     steps = len([line for line in lines(out) if "loss" in line]) // 3

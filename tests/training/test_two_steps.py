@@ -21,7 +21,7 @@ def p5(request, tiny_data, tiny_settings, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("p5") / "run"
     codes = [f"codes.scheme={request.param}", f"codes.users={'atomic' if request.param == 'atomic' else 'text'}"]
     settings = [*tiny_settings, *codes, "modalities.photo=none", "optim.epochs=1"]
-    train(Run.new(load_config("best", None, settings), tiny_data), out, quiet=True)
+    train(Run.new(load_config("prompts", None, settings), tiny_data), out, quiet=True)
     return out
 
 
@@ -39,7 +39,7 @@ def is_trained(name: str) -> bool:
 @pytest.mark.slow
 def test_vip5_on_a_p5(p5, tiny_data, tiny_settings, tmp_path):
     settings = [*tiny_settings, *codes_of(p5), *STEP_TWO, f"model.backbone={p5}", "model.dropout=0"]
-    run = Run.new(load_config("best", None, settings), tiny_data)
+    run = Run.new(load_config("prompts", None, settings), tiny_data)
     first = load_file(p5 / "model.safetensors")
     before = {name: weight.clone() for name, weight in run.model.state_dict().items()}
     run.stores["photo"].mask[::5] = False  # so that the vector for items without photo is met
@@ -60,7 +60,7 @@ def test_vip5_on_a_p5(p5, tiny_data, tiny_settings, tmp_path):
 
 def test_what_does_not_fit_a_p5_is_refused(p5, tiny_data, tiny_settings, tmp_path):
     def said(source: Path, codes: list[str]) -> str:
-        config = load_config("best", None, [*tiny_settings, *STEP_TWO, *codes, f"model.backbone={source}"])
+        config = load_config("prompts", None, [*tiny_settings, *STEP_TWO, *codes, f"model.backbone={source}"])
         with pytest.raises(UserError) as error:
             Run.new(config, tiny_data)
         assert "\n" not in str(error.value)
@@ -90,7 +90,7 @@ def test_adapters_on_a_t5(form, scheme, shared, tiny_data, tiny_settings, tmp_pa
     shutil.copy(shared / "models/t5-tokenizer/tokenizer.json", tmp_path / "t5")
     settings = [*tiny_settings, *STEP_TWO, f"codes.scheme={scheme}", f"model.backbone={tmp_path / 't5'}",
                 "samples.next_yes_no=0", "samples.yes_no=0", "samples.choice=0", "samples.explain=0"]  # fmt: skip
-    run = Run.new(load_config("best", None, settings), tiny_data)
+    run = Run.new(load_config("prompts", None, settings), tiny_data)
     assert run.model.config.tied_head == (form == "v1.0")
     before = {name: weight.clone() for name, weight in run.model.state_dict().items()}
     assert torch.equal(before["text_tokens.weight"], theirs.state_dict()["shared.weight"])
@@ -123,5 +123,5 @@ def test_a_t5_by_its_name_on_the_hub(shared, tiny_data, tiny_settings, tmp_path,
         "codes.scheme=sequential",
         "peft={method='adapters', reduction=4}",
     ]
-    run = Run.new(load_config("best", None, settings), tiny_data)
+    run = Run.new(load_config("prompts", None, settings), tiny_data)
     assert run.model.config.d_model == 16 and run.codes.vocabulary.size == 32128

@@ -21,6 +21,7 @@ from vip5.audit.leaks_fitted import (
     training_negatives,
 )
 from vip5.audit.probes import IdGap, IdPlusOne, LastAgain, NextRawId, SeldomNegative
+from vip5.baselines.base import Ranker
 from vip5.baselines.item_knn import ItemKNN
 from vip5.baselines.popularity import Popularity
 from vip5.data import Dataset
@@ -30,6 +31,8 @@ from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.intervals import Estimate, estimate
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
 from vip5.evaluation.results import Result
+from vip5.evaluation.rivals import fit_rivals
+from vip5.evaluation.verdict import RIVALS
 from vip5.items import SCHEMES, code_items
 from vip5.items.codes import CODES
 from vip5.predict.answers import ModelSystem
@@ -48,7 +51,7 @@ NEXT, ID, GAP = "next item", "id + 1", "id gap"
 RAW = "next higher raw id"
 NUMBERED = "sequential"  # codes that only number the items
 FRESH = ("id + 1 (sequential)", "id gap (sequential)")  # the same on codes that are fitted afresh
-POPULARITY, KNN, AGAIN, SELDOM = "popularity", "item-kNN", "last items again", "seldom a negative"
+POPULARITY, KNN, AGAIN, SELDOM = Popularity.name, ItemKNN.name, "last items again", "seldom a negative"
 PAPER = "paper"
 TOKENIZER_USERS = 1000  # that the check of the tokenizer is made with: enough words, in a second
 
@@ -106,13 +109,13 @@ class Audit:
         return {"dataset": self.dataset, "data_hash": self.data_hash, **self.summary(), "rules": rows}
 
     def results(self, beside: Sequence[Result]) -> list[Result]:
-        """The rules as results, to stand in the tables of a model's: of the same tasks, without popularity, which is
-        the model's own baseline, and without the rules on other codes."""
+        """The rules as results, to stand in the tables of a model's: of the same tasks, without those that stand there
+        as its baselines, and without the rules on other codes."""
         found = {}
         for r in beside:
             about = r.model_dump(include={"dataset", "data_hash", "protocol", "split", "task", "seed"})
             for row in self.rows:
-                if row.task == r.task and row.rule not in (POPULARITY, *FRESH):
+                if row.task == r.task and row.rule not in (*RIVALS, *FRESH):
                     for metric, value in row.metrics.items():
                         rule = Result.of(value, **about, prompt="rule", metric=metric, model=row.rule, kind="rule")
                         found[r.task, row.rule, metric] = rule
@@ -120,7 +123,7 @@ class Audit:
 
 
 def _tokenizer(dataset: Dataset) -> str:
-    size = load_config("best").model.tokenizer_size
+    size = load_config("prompts").model.tokenizer_size
     return train_vocabulary(first_users(dataset, TOKENIZER_USERS), load_prompts(), size).tokenizer.to_str()
 
 
@@ -130,11 +133,11 @@ def _prompts(*tasks: str) -> list[Prompt]:
 
 def _samples(dataset: Dataset) -> Samples:
     few = [f"samples.{task}=1" for task in ("next", "next_yes_no", "yes_no", "choice")]
-    return SampleDrawer(dataset, _prompts(), load_config("best", None, [*few, "samples.candidates=8"])).draw(0)
+    return SampleDrawer(dataset, _prompts(), load_config("prompts", None, [*few, "samples.candidates=8"])).draw(0)
 
 
 def _choices(dataset: Dataset) -> Samples:
-    config = load_config("best", None, ["samples.choice=1", "samples.candidates=100"])
+    config = load_config("prompts", None, ["samples.choice=1", "samples.candidates=100"])
     drawer = SampleDrawer(dataset, _prompts("choice"), config)
     return Samples.join([drawer.draw(epoch) for epoch in range(1 if dataset.n_users > 5000 else 5)])
 
@@ -162,18 +165,20 @@ def audit(
     choices: Callable[[Dataset], Samples] = _choices,
     users: int | None = None,
     seed: int = 0,
+    rivals: Sequence[Ranker] | None = None,
 ) -> Audit:
     """Try the rules on the test part and look for leaks in the data set, in its item codes, in what training makes.
 
     codes: one word an item. refit: the scheme that they come from, to fit them again; codes of unknown origin are
     judged by what they give away. name: what the codes are called. fitted, choices: what training fits and draws.
-    users: at most so many are ranked for by the rules, spread evenly; checks look at all.
+    users: at most so many are ranked for by the rules, spread evenly; checks look at all. rivals: item-kNN and the
+    rules with content, where they are fitted already.
     Every metric comes with a 95 % bootstrap interval (10,000 resamples).
     """
     tested = HeldOut.of(dataset, most=users)
     if not len(tested):
         raise UserError(f"no user of {dataset.path} has a test item: there is nothing to audit")
-    lists, orders = _ranked(dataset, codes, tested, seed)
+    lists, orders = _ranked(dataset, codes, tested, seed, fit_rivals(dataset) if rivals is None else rivals)
     ranks = {rule: ranks_in_list(found, tested.targets) for rule, found in lists.items()}
     rows = [_row(NEXT, rule, found, NEXT_METRICS, seed) for rule, found in ranks.items()]
     task = f"one of {tested.lists.shape[1]}"
@@ -200,12 +205,18 @@ def audit(
     return Audit(dataset.manifest.name, dataset.hash, name, rows, findings)
 
 
-def audit_system(system: System, dataset: Dataset, users: int | None = None, seed: int = 0) -> Audit:
+def audit_system(
+    system: System,
+    dataset: Dataset,
+    users: int | None = None,
+    seed: int = 0,
+    rivals: Sequence[Ranker] | None = None,
+) -> Audit:
     """The data set of a run, and the item codes of a model. A baseline has none: the rules are tried on numbers."""
     if isinstance(system, ModelSystem):
         words, refit = system.model.codes.words, refit_of(system.model)
-        return audit(dataset, words, refit, name=system.model.codes.scheme, users=users, seed=seed)
-    return audit(dataset, *codes_of(NUMBERED, dataset), name=NUMBERED, users=users, seed=seed)
+        return audit(dataset, words, refit, name=system.model.codes.scheme, users=users, seed=seed, rivals=rivals)
+    return audit(dataset, *codes_of(NUMBERED, dataset), name=NUMBERED, users=users, seed=seed, rivals=rivals)
 
 
 def refit_of(model: TrainedModel) -> Refit | None:
@@ -264,14 +275,13 @@ def _weights(dataset: Dataset) -> np.ndarray | None:
 
 
 def _ranked(
-    dataset: Dataset, codes: list[str], tested: HeldOut, seed: int
+    dataset: Dataset, codes: list[str], tested: HeldOut, seed: int, rivals: Sequence[Ranker]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """What each rule ranks: ten next items, and the order of the candidates."""
     histories, lists, k = tested.histories, tested.lists, 10
     left_out = None if dataset.buys_again else histories
     above, near, raw = IdPlusOne(codes), IdGap(codes, seed), NextRawId(dataset.items["item"].to_list())
     popular, again = Popularity.fit(dataset, seed=seed), LastAgain(dataset.n_items)
-    neighbours = ItemKNN.fit(dataset, seed=seed)
     fresh = code_items(NUMBERED, dataset).words
     next_items = {
         ID: above.rank(histories, k),
@@ -281,8 +291,7 @@ def _ranked(
         RAW: raw.rank(histories, k),
         POPULARITY: popular.rank(histories, k, exclude=left_out),
         AGAIN: again.rank(histories, k),
-        KNN: neighbours.rank(histories, k, exclude=left_out),
-    }
+    } | {rival.name: rival.rank(histories, k, tested.users, exclude=left_out) for rival in rivals}
     negatives = lists[lists != tested.targets[:, None]]
     seldom = SeldomNegative(negatives, dataset.sequences.take(tested.users), dataset.n_items)
     orders = {
@@ -291,9 +300,8 @@ def _ranked(
         RAW: raw.rank_candidates(lists, histories),
         POPULARITY: popular.rank_candidates(lists, histories),
         AGAIN: again.rank_candidates(lists, histories),
-        KNN: neighbours.rank_candidates(lists, histories),
         SELDOM: seldom.rank_candidates(lists, tested.targets),
-    }
+    } | {rival.name: rival.rank_candidates(lists, histories, tested.users) for rival in rivals}
     return next_items, orders
 
 

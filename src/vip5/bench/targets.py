@@ -67,7 +67,7 @@ def _counted(learner: _Learner, seen: list[int]) -> None:
 
 class _Own:
     def __init__(self, dataset: Dataset, settings: list[str], device: str, steps: int) -> None:
-        run = Run.new(load_config("best", overrides=settings), dataset)
+        run = Run.new(load_config("prompts", overrides=settings), dataset)
         self.model = run.model.to(device).train()
         compiler = run.compiler([name for name, prompt in run.prompts.items() if not prompt.unseen])
         self.samples = SampleDrawer(dataset, compiler.prompts, run.config).draw(0)

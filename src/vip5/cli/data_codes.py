@@ -40,7 +40,7 @@ def codes(
     from vip5.modalities import open_modality
     from vip5.training import load_config
 
-    settings = load_config("best", None, [*(overrides or []), f"codes.scheme={scheme}"]).codes
+    settings = load_config("prompts", None, [*(overrides or []), f"codes.scheme={scheme}"]).codes
     opened, began = Dataset(dataset), time.monotonic()
     named = [source for source in settings.semantic.sources or () if source not in (TEXT, PURCHASES)]
     coding = code_items(settings, opened, {name: open_modality(opened, name) for name in named}, seed)

@@ -53,7 +53,7 @@ def evaluate(
     notes = Console(stderr=True, highlight=False)
     for reason in found.left_out:
         notes.print(f"left out {reason}", style="yellow")
-    audited = audit_system(system, data, options.users, options.seed)
+    audited = audit_system(system, data, options.users, options.seed, found.rivals)
     decoding = options.model_dump(include={"decode", "beams", "text_beams"})
     results = Results.record(
         [*found.results, *audited.results(found.results)],

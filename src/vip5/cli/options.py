@@ -22,7 +22,13 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random in 
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps…; the best one at hand when not given.")
 ]
-Recipe = Annotated[Literal["best", "paper"], typer.Option(help="best: what measures best; paper: the paper's own.")]
+RecipeName = Literal["best", "paper", "prompts"]
+Recipe = Annotated[
+    RecipeName,
+    typer.Option(
+        help="best: what measures best; paper: the paper's own; prompts: the paper's prompts, in a small model."
+    ),
+]
 Size = Annotated[
     Literal["nano", "small", "base"] | None,
     typer.Option(help="Of a model from scratch; the recipe's when not given (best: nano, paper: small, t5-small's)."),

@@ -1,13 +1,12 @@
 """`vip5 train`: from a dataset folder to a run folder."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vip5.cli.options import Device, Json, Recipe, Size, print_json, print_table
+from vip5.cli.options import Device, Json, Recipe, Size, print_json, print_table, report
 
 if TYPE_CHECKING:
     from vip5.training import RunConfig
@@ -49,17 +48,21 @@ def train_run(
 ) -> None:
     """Train what is configured, alone or as one of torchrun's processes, and print a summary."""
     from vip5.data import Dataset
-    from vip5.evaluation.evaluate import validation_score
-    from vip5.training import Run, best_device, together
+    from vip5.modalities.builtin import make_built_in
+    from vip5.training import EVERY, Run, best_device, together
     from vip5.training import train as run_training
 
     with together() as processes:
-        settings, data = configure(), Dataset(dataset)
+        settings, data, device = configure(), Dataset(dataset), best_device(device)
+        made = make_built_in(data, progress=True) if EVERY in settings.modalities and processes.first else {}
+        if made:
+            report(f"made vectors of the items: {', '.join(made)} (others: vip5 data encode)")
+        processes.wait()
         run = Run.new(settings, data)
-        score = partial(validation_score, dataset=data, users=settings.run.validate_users)
-        summary = run_training(run, out, best_device(device), score, quiet=as_json, processes=processes)
+        summary = run_training(run, out, device, quiet=as_json, processes=processes)
     if not processes.first:
         return
+    summary = {"vectors": ", ".join(run.stores) or "none", **summary}
     if as_json:
         print_json({"run": str(out), **summary})
     else:

@@ -4,11 +4,11 @@ import shlex
 import sys
 from math import inf
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from vip5.cli.options import Device, Json, print_json, print_table
+from vip5.cli.options import Device, Json, RecipeName, print_json, print_table
 
 _SHOWN = 10  # trials in the table
 
@@ -26,7 +26,7 @@ def tune(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the search; one that is there goes on.")] = ...,  # type: ignore[assignment]
     trials: Annotated[int | None, typer.Option(min=1, help="Trials, over all calls.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Minutes of training, over all calls.")] = None,
-    recipe: Annotated[Literal["best", "paper"] | None, typer.Option(help="Of vip5 alone; best when not given.")] = None,
+    recipe: Annotated[RecipeName | None, typer.Option(help="Of vip5 alone; best when not given.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings that no trial changes.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the search and of each training.")] = None,
     device: Device = None,

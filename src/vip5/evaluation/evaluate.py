@@ -5,21 +5,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from vip5.baselines.base import Ranker
 from vip5.baselines.popularity import Popularity
 from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.evaluation.explanations import Told, explanation_results, held_out_explanations, tell, why_unanswered
 from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.options import EvaluateOptions
-from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
-from vip5.evaluation.results import EXPLANATION, Result
+from vip5.evaluation.results import EXPLANATION, NEXT_ITEM, Result
+from vip5.evaluation.rivals import beside, fit_rivals, ranked_by
 from vip5.evaluation.scores import Ranked, ranking_results, wasted_results
 from vip5.evaluation.stored import RANKS, SENTENCES, rank_rows, save_about, save_ranks, save_sentences
 from vip5.predict.baseline import FittedBaseline
-from vip5.predict.lists import next_items
-from vip5.predict.model import TrainedModel
 from vip5.predict.recommender import NEXT
 from vip5.predict.system import System
 from vip5.prompts import Prompt
@@ -38,12 +38,20 @@ class Evaluation:
     ranked: dict[str, tuple[HeldOut, Ranked]] = field(default_factory=dict)  # by prompt
     told: dict[str, Told] = field(default_factory=dict)  # by prompt
     left_out: list[str] = field(default_factory=list)  # prompts that are not answered, and why
+    _rivals: list[Ranker] | None = None
 
     @property
     def again(self) -> bool:
         """Whether next items may be ones that the user had before."""
         given = self.options.allow_again
         return self.dataset.buys_again if given is None else given
+
+    @property
+    def rivals(self) -> list[Ranker]:
+        """Baselines that stand beside the system, fitted when they are first asked for."""
+        if self._rivals is None:
+            self._rivals = fit_rivals(self.dataset)
+        return self._rivals
 
     @property
     def notes(self) -> list[str]:
@@ -134,22 +142,6 @@ def evaluate(
     return evaluation
 
 
-def validation_score(run: TrainedModel, dataset: Dataset, users: int, beams: int = 20) -> dict[str, float]:
-    """NDCG@10 of the validation items over the whole catalogue, for some users spread evenly: to choose an epoch by."""
-    seen = run.config.prompts.train or [n for n, p in run.prompts.items() if not p.unseen]
-    names = [n for n in seen if run.prompts[n].task == "next"]
-    if not names:
-        raise UserError("run.validate_epochs scores next items, and no prompt of that task is trained: set it to 0")
-    name = "A-3" if "A-3" in names else names[0]
-    held = HeldOut.of(dataset, "validation", users)
-    if not len(held):
-        raise UserError("run.validate_epochs: no user has both a training and a validation part: set it to 0")
-    left_out = None if dataset.buys_again else held.histories
-    found = next_items(run, name, held.users, held.histories, beams, left_out)
-    metrics = ranking_metrics(ranks_in_list(found.items, held.targets), (10,))
-    return {f"{name} NDCG@10": float(metrics["NDCG@10"].mean()), f"{name} HR@10": float(metrics["HR@10"].mean())}
-
-
 def _rank(evaluation: Evaluation, prompt: Prompt, progress: bool, among: bool = False) -> None:
     """Next items of the whole catalogue, or one of the candidates; `among`: of these by a prompt of the next item."""
     dataset, options = evaluation.dataset, evaluation.options
@@ -157,43 +149,43 @@ def _rank(evaluation: Evaluation, prompt: Prompt, progress: bool, among: bool = 
     if not len(held):
         evaluation.left_out.append(f"{prompt.id}: no user has both a training and a test part")
         return
-    popularity = Popularity.fit(dataset)
-    by_task = _next if prompt.task == "next" and not among else _choice
-    task, found, popular = by_task(evaluation, prompt, held, popularity, progress)
+    lists = None if prompt.task == "next" and not among else _lists(evaluation, held)
+    found = _ranked(evaluation, prompt, held, lists, progress)
+    task = NEXT_ITEM if lists is None else f"one of {lists[0].shape[1]}"
     name = f"{prompt.id} {task.removeprefix('one ')}" if among else prompt.id
     about = evaluation.about | {"task": task, "prompt": name}
     evaluation.ranked[name] = held, found
+    k, again, popularity = max(options.cutoffs), evaluation.again, Popularity.fit(dataset)
+    popular = ranked_by(popularity, held, lists, k, again)
     evaluation.results += ranking_results(
-        found, popular, held, popularity.counts, about, options.cutoffs, options.seed, evaluation.again
+        found, popular, held, popularity.counts, about, options.cutoffs, options.seed, again
     )
+    for rival in evaluation.rivals:
+        if rival.name != evaluation.system.name:
+            theirs = ranked_by(rival, held, lists, k, again)
+            evaluation.results += beside(found, theirs, rival.name, about, options.cutoffs, options.seed)
     if options.decode == "free":
-        evaluation.results += wasted_results(found, about, max(options.cutoffs), options.seed)
+        evaluation.results += wasted_results(found, about, k, options.seed)
 
 
-def _next(
-    evaluation: Evaluation, prompt: Prompt, held: HeldOut, popularity: Popularity, progress: bool
-) -> tuple[str, Ranked, Ranked]:
-    """Task, what the system ranked, what popularity ranked."""
-    options, k = evaluation.options, max(evaluation.options.cutoffs)
-    left_out = None if evaluation.again else held.histories
-    how = options.decoding(progress)
-    found = evaluation.system.rank(prompt, held.users, held.histories, k, how, left_out)
-    popular = popularity.rank(held.histories, k, exclude=left_out)
-    return "next item", Ranked.of([found], held.targets), Ranked.of_lists([popular], held.targets)
+def _lists(evaluation: Evaluation, held: HeldOut) -> list[np.ndarray]:
+    """Every stored list of candidates, int [n, C]."""
+    several = range(1, len(evaluation.dataset.candidates))
+    users = evaluation.options.users
+    return [held.lists, *(HeldOut.of(evaluation.dataset, "test", users, number).lists for number in several)]
 
 
-def _choice(
-    evaluation: Evaluation, prompt: Prompt, held: HeldOut, popularity: Popularity, progress: bool
-) -> tuple[str, Ranked, Ranked]:
-    """As `_next`, over every stored list of candidates."""
-    dataset, options = evaluation.dataset, evaluation.options
-    several = range(1, len(dataset.candidates))
-    lists = [held.lists, *(HeldOut.of(dataset, "test", options.users, number).lists for number in several)]
-    how, system = options.decoding(progress), evaluation.system
-    found = [system.choose(prompt, held.users, held.histories, shown, how) for shown in lists]
-    popular = [popularity.rank_candidates(shown, held.histories) for shown in lists]
-    own = Ranked.of(found, held.targets)
-    return f"one of {lists[0].shape[1]}", own, Ranked.of_lists(popular, held.targets)
+def _ranked(
+    evaluation: Evaluation, prompt: Prompt, held: HeldOut, lists: list[np.ndarray] | None, progress: bool
+) -> Ranked:
+    """What the system ranks: next items, or the candidates of each list."""
+    system, options = evaluation.system, evaluation.options
+    how, left_out = options.decoding(progress), None if evaluation.again else held.histories
+    if lists is None:
+        found = [system.rank(prompt, held.users, held.histories, max(options.cutoffs), how, left_out)]
+    else:
+        found = [system.choose(prompt, held.users, held.histories, shown, how) for shown in lists]
+    return Ranked.of(found, held.targets)
 
 
 def _explain(evaluation: Evaluation, prompt: Prompt, progress: bool) -> None:

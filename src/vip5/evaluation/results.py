@@ -16,7 +16,7 @@ from vip5.evaluation.intervals import LEVEL, RESAMPLES, Difference, Estimate
 from vip5.evaluation.text import BLEU_SIGNATURE
 from vip5.files import write_text
 
-EXPLANATION = "explanation"
+NEXT_ITEM, EXPLANATION = "next item", "explanation"
 RESULTS = "results.json"  # of the last evaluation, in a run folder
 EVERYONE = "all"
 Task = Annotated[str, Field(pattern=r"^(next item|one of [1-9][0-9]*|explanation)$")]

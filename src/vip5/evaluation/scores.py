@@ -12,7 +12,7 @@ from vip5.evaluation.groups import history_groups, popularity_groups
 from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.intervals import Estimate, estimate, paired_difference
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
-from vip5.evaluation.results import Result
+from vip5.evaluation.results import NEXT_ITEM, Result
 from vip5.predict.lists import Ranking
 
 POPULARITY, CHANCE = "popularity", "chance"
@@ -71,7 +71,7 @@ def ranking_results(
         )
         for metric, values in ours.items()
     ]
-    if about["task"] == "next item":
+    if about["task"] == NEXT_ITEM:
         own, other = (_recommended(system.lists[0], counts, k, seed) for system in (found, baseline))
         results += [
             Result.of(own[metric], other[metric], **about, metric=metric, baseline=POPULARITY) for metric in own
@@ -105,7 +105,7 @@ def _control(
     found: Ranked, held: HeldOut, n_items: int, about: dict[str, Any], k: int, seed: int, again: bool
 ) -> list[Result]:
     """The same lists against targets drawn at random: above chance, lists or metrics would know what they must not."""
-    shuffled = control(found.lists[0], held, n_items if about["task"] == "next item" else None, k, seed, again)
+    shuffled = control(found.lists[0], held, n_items if about["task"] == NEXT_ITEM else None, k, seed, again)
     about = about | {"model": f"{about['model']}, shuffled targets", "kind": "control", "baseline": CHANCE}
     nan = float("nan")
     return [

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vip5.evaluation.intervals import Estimate
-from vip5.evaluation.results import EVERYONE, EXPLANATION, INTERVAL, Result, Results, context_of
+from vip5.evaluation.results import EVERYONE, EXPLANATION, INTERVAL, NEXT_ITEM, Result, Results, context_of
+from vip5.evaluation.verdict import verdict
 
 BADGES = {"clean": "clean", "paper": "paper — leaky"}
 # What a table is about → task → the metrics it shows, of those measured.
@@ -13,12 +14,12 @@ ACCURACY, BEYOND, GROUPS = "", "beyond accuracy", "by group of users"
 SIDES = (ACCURACY, BEYOND, GROUPS)
 _SHOWN = {
     ACCURACY: {
-        "next item": ("HR@5", "NDCG@5", "HR@10", "NDCG@10"),
+        NEXT_ITEM: ("HR@5", "NDCG@5", "HR@10", "NDCG@10"),
         "one of": ("HR@1", "HR@5", "NDCG@5", "HR@10", "NDCG@10"),
         EXPLANATION: ("BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L"),
     },
     BEYOND: {
-        "next item": ("coverage", "Gini", "popularity", "novelty", "invalid", "repeated"),
+        NEXT_ITEM: ("coverage", "Gini", "popularity", "novelty", "invalid", "repeated"),
         "one of": ("invalid", "repeated"),
         EXPLANATION: ("USR", "FMR", "FCR", "DIV", "copied"),
     },
@@ -190,7 +191,11 @@ def caption(results: Sequence[Result], audit: Mapping[str, Any] | None = None, n
     contexts = dict.fromkeys(context_of(r) for r in results)
     names = [f"{name} {data[:12]}, {split}, protocol {BADGES[protocol]}" for name, data, protocol, split in contexts]
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(r.seed for r in results))
-    lines = [f"{'; '.join(names)}; seed {seeds}. ± is half the width of the {INTERVAL}.", *noted(notes)]
+    lines = [
+        *verdict(results),
+        f"{'; '.join(names)}; seed {seeds}. ± is half the width of the {INTERVAL}.",
+        *noted(notes),
+    ]
     return "\n".join([*lines, *audit_lines(audit)])
 
 
@@ -220,6 +225,8 @@ def markdown(results: Results, sides: Sequence[str] = SIDES) -> str:
         lines = [head, ["---", "---", *("---:" for _ in s.metrics)]]
         lines += [[_cell(r.prompt), _cell(r.system), *(_bounds(s, r, m) for m in s.metrics)] for r in s.rows]
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    if said := verdict(results.results):
+        parts.append("\n".join(f"**{line}**" for line in said))
     parts += noted(results.notes)
     if results.audit is not None:
         parts.append("\n".join(audit_lines(results.audit)))

@@ -14,14 +14,15 @@ from vip5.modalities.words import words_in
 Csr = tuple[Tensor, Tensor, Tensor]  # where each row starts int64, columns int64, values float32
 _NEIGHBOURS = 200  # of an item that the transitions keep, the most likely ones
 _DAMPING = 2.0  # is added to the root
+_UNSURE = 10.0  # an item that was taken so often says half of what it says when it is taken very often
 _ROWS = 4096  # of the transitions, multiplied at once
 
 
 def transitions(history: Ragged, n_items: int) -> Csr:
-    """How likely each item is to follow each other one, [n_items, n_items]; rows sum to about 1.
+    """How likely each item is to follow each other one, [n_items, n_items]; rows of what is taken often sum to about 1.
 
     Taken next counts 1, next but one a half, and backwards half of that. Columns are damped by popularity^-.3, and
-    three tenths of what two steps give are added to one.
+    three tenths of what two steps give are added to one. Rows of items that few people took weigh less.
     """
     counts = sp.csr_array((n_items, n_items), dtype=np.float32)
     for gap, weight in ((1, 1.0), (2, 0.5)):
@@ -32,7 +33,9 @@ def transitions(history: Ragged, n_items: int) -> Csr:
         counts = counts + step + 0.5 * step.T
     popularity = np.asarray(counts.sum(axis=0)) + 1.0
     once = _shares(sp.csr_array(counts @ sp.diags_array(popularity**-0.3)))
-    blocks = (once[at : at + _ROWS] for at in range(0, n_items, _ROWS))
+    taken = np.bincount(history.values, minlength=n_items)
+    sure = sp.csr_array(sp.diags_array(taken / (taken + _UNSURE)) @ once)
+    blocks = (sure[at : at + _ROWS] for at in range(0, n_items, _ROWS))
     return tensors(sp.csr_array(sp.vstack([_largest(sp.csr_array(rows + 0.3 * (rows @ once))) for rows in blocks])))
 
 

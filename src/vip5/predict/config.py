@@ -17,6 +17,22 @@ class ModalityPart(BaseModel):
     row: bool = False  # whether the vector is part of the row of the item's own token
     score: bool = False  # whether items whose vectors are like those of the history score higher
 
+    @property
+    def used(self) -> bool:
+        return self.tokens > 0 or self.row or self.score
+
+
+class Taught(BaseModel):
+    """Samples of each task that a training draws for each user and epoch; of a task with 0 nothing is learnt."""
+
+    model_config = ConfigDict(frozen=True)
+
+    next: int = Field(5, ge=0)
+    next_yes_no: int = Field(5, ge=0)
+    yes_no: int = Field(5, ge=0)
+    choice: int = Field(5, ge=0)
+    explain: float = Field(1.0, ge=0)  # for each review; 0.2: for every fifth, others in each epoch
+
 
 class AnswerConfig(BaseModel):
     """What decides, with the weights, what a model answers."""
@@ -26,6 +42,7 @@ class AnswerConfig(BaseModel):
     modalities: dict[str, ModalityPart] = {}  # by the name of their store; none: text alone, that is P5
     codes: CodeSettings = CodeSettings()
     prompts: PromptSettings = PromptSettings()
+    samples: Taught = Taught()
     scores: TermSettings = TermSettings()  # terms of items' scores, beside those of modalities
     seed: int = 0
 

@@ -5,19 +5,19 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from vip5.data import Dataset
-from vip5.evaluation.evaluate import PROMPTS, Evaluation, evaluate, validation_score
+from vip5.evaluation.evaluate import PROMPTS, Evaluation, evaluate
 from vip5.evaluation.intervals import estimate, paired_difference
 from vip5.evaluation.options import EvaluateOptions
 from vip5.evaluation.results import Result
+from vip5.evaluation.verdict import RIVALS
 from vip5.predict.answers import ModelSystem
 from vip5.predict.model import TrainedModel
 from vip5.runs import METRICS_FILE
@@ -25,8 +25,6 @@ from vip5.training import Run, load_config, train
 
 WITH, WITHOUT = "VIP5", "VIP5 without photos"
 FOLDERS = {WITH: "with-photos", WITHOUT: "without-photos"}
-# One token an item: it can start as what the item's photo shows, and a small shop has few of them.
-CODES = "codes.scheme=atomic"
 
 
 @dataclass(frozen=True)
@@ -64,16 +62,16 @@ def with_and_without_photos(
 
 def _train_both(folders: dict[str, Path], dataset: Dataset, overrides: list[str], device: str, quiet: bool) -> None:
     """Train what is not trained yet, side by side with a thread each: two small models fill two cores better so."""
-    own = {WITH: [CODES, *overrides], WITHOUT: [CODES, *overrides, "modalities.photo=none"]}
+    own = {WITH: overrides, WITHOUT: [*overrides, "modalities.photo=none"]}
     missing = [label for label, out in folders.items() if not (out / "run.json").is_file()]
     workers = max(1, min(len(missing), os.cpu_count() or 1))
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[loss]}"))
-    progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet)
+    columns = (TextColumn("{task.description}"), TimeElapsedColumn(), TextColumn("{task.fields[at]}"))
+    progress = Progress(*columns, console=Console(stderr=True), disable=quiet)
     with progress, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         jobs = {
             pool.submit(_train_one, dataset.path, folders[label], own[label], device): (
                 folders[label],
-                progress.add_task(label, total=1.0, loss=""),
+                progress.add_task(label, total=None, at=""),
             )
             for label in missing
         }
@@ -84,15 +82,12 @@ def _train_both(folders: dict[str, Path], dataset: Dataset, overrides: list[str]
                 job.result()
             for out, bar in jobs.values():
                 if line := _last_step(out / METRICS_FILE):
-                    progress.update(bar, completed=line["progress"], loss=f"loss {line['loss']:.2f}")
+                    progress.update(bar, at=f"epoch {line['epoch']}  loss {line['loss']:.2f}")
 
 
 def _train_one(dataset: Path, out: Path, overrides: list[str], device: str) -> None:
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-    config = load_config("best", None, overrides)
-    opened = Dataset(dataset)
-    score = partial(validation_score, dataset=opened, users=config.run.validate_users)
-    train(Run.new(config, opened), out, device, score, quiet=True)
+    train(Run.new(load_config("best", None, overrides), Dataset(dataset)), out, device, quiet=True)
 
 
 def _last_step(file: Path) -> dict[str, float] | None:
@@ -107,8 +102,8 @@ def _last_step(file: Path) -> dict[str, float] | None:
 
 
 def _beside(results: list[Result]) -> list[Result]:
-    """The second model's own numbers, without the baseline that already stands beside the first's."""
-    alone = {"baseline", "difference", "p"}
+    """The second model's own numbers, without the baselines that already stand beside the first's."""
+    alone, results = {"baseline", "difference", "p"}, [r for r in results if r.baseline not in RIVALS[1:]]
     return [
         r
         if r.kind == "control"

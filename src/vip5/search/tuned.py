@@ -15,12 +15,12 @@ from vip5.baselines.state import digest
 from vip5.baselines.validation import Validation
 from vip5.data import Dataset
 from vip5.errors import Diverged, UserError
-from vip5.evaluation.evaluate import validation_score
-from vip5.modalities import open_modality
+from vip5.modalities import open_modality, store_names
 from vip5.runs import METRICS_FILE, RUN_FILE
 from vip5.space import Space
 from vip5.training import Run, train
 from vip5.training.config import configure, merge, nested
+from vip5.training.validation import validation_score
 
 Report = Callable[[Sequence[float]], None]  # told all scores so far, where more will come; may raise, to end that
 
@@ -113,7 +113,7 @@ class TunedModel(Tuned):
             given = merge(given, {"run": {"validate_epochs": 1}})
         super().__init__(dataset, given, device)
         self.name, self.goal = "vip5", "NDCG@10"
-        self.recipe, self.config = recipe, configure(recipe, given, "fixed settings")
+        self.recipe, self.config = recipe, configure(recipe, given, "fixed settings").on(store_names(dataset))
         self.vectors = " ".join(open_modality(dataset, name).fingerprint for name in self.config.modalities)
 
     def score(self, choice: Mapping[str, Any], folder: Path, report: Report) -> list[float]:

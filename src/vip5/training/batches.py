@@ -67,19 +67,20 @@ def plan(
 ) -> list[Step]:
     """The steps of an epoch, every sample once: random draws of `batch_size`, each cut into groups of like length.
 
-    A step's gradient is that of the whole draw, padded to its longest sample, at a fraction of the work: prompts of
-    different families differ in length by ten times. (Batches of one length each would save more, but they are batches
-    of one task each, whose steps undo each other's.) A group holds at most `batch_tokens` with its padding, and samples
-    of one kind. All processes draw the same steps, of which each takes its share. lengths: of the inputs of `samples`,
-    which are text where none are given.
+    Where that makes fewer than `least_steps`, the draws are smaller. A step's gradient is that of the whole draw,
+    padded to its longest sample, at a fraction of the work: prompts of different families differ in length by ten
+    times. (Batches of one length each would save more, but they are batches of one task each, whose steps undo each
+    other's.) A group holds at most `batch_tokens` with its padding, and samples of one kind. All processes draw the
+    same steps, of which each takes its share. lengths: of the inputs of `samples`, which are text where none are given.
     """
     kinds = np.zeros_like(lengths) if samples is None else kinds_of(samples)
     targets = np.ones_like(lengths) if samples is None else np.maximum(samples.then.lengths, 1)
     # Prompts before histories are as short as each other: there the decoder's rows count.
     sizes = np.where(kinds == Kind.HISTORY, targets, lengths)
     order, steps = rng.permutation(len(lengths)), []
-    for start in range(0, len(order), settings.batch_size):
-        drawn = order[start : start + settings.batch_size]
+    size = max(1, min(settings.batch_size, len(order) // settings.least_steps))
+    for start in range(0, len(order), size):
+        drawn = order[start : start + size]
         rows = longest_first(drawn, kinds * (int(sizes.max()) + 1) + sizes)
         share, groups = processes.share(rows), list[np.ndarray]()
         for kind in reversed(Kind):

@@ -11,10 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from vip5.errors import UserError, first_fault
 from vip5.model import Adapters, Full
 from vip5.model.peft import Tuning
-from vip5.predict.config import AnswerConfig
+from vip5.predict.config import AnswerConfig, Taught
 from vip5.space import Choice, Real, Space
 
-RECIPES = ("best", "paper")
+RECIPES = ("best", "paper", "prompts")
+EVERY = (
+    "every"  # in place of a modality's name: each store of the data set, as far as no part of its own says otherwise
+)
 Size = Literal["nano", "small", "base"]
 # Parts of which only one kind may stand: another kind begins with its own defaults.
 _KINDS = {"peft": "method"}
@@ -35,14 +38,11 @@ class ModelPart(_Part):
     train_word_category: bool = True  # whole-word and category embeddings
 
 
-class SamplesPart(_Part):
+class SamplesPart(Taught):
     """Training samples for each user and epoch (the paper, section 4.1), and how they are drawn."""
 
-    next: int = Field(5, ge=0)
-    next_yes_no: int = Field(5, ge=0)
-    yes_no: int = Field(5, ge=0)
-    choice: int = Field(5, ge=0)
-    explain: int = Field(1, ge=0)  # for each review
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     # tasks: so many of each task. prompts, as the authors draw: as many as a family's two tasks have together, each of
     # a prompt drawn over all of the family's
     mix: Literal["tasks", "prompts"] = "tasks"
@@ -60,6 +60,7 @@ class OptimPart(_Part):
 
     epochs: int = Field(10, ge=1)
     batch_size: int = Field(144, ge=1)  # samples in a step
+    least_steps: int = Field(1, ge=1)  # of an epoch; one with too few samples for it has smaller batches
     batch_tokens: int = Field(65_536, ge=8)  # input tokens that go through the model at once, at most
     lr: float = Field(1e-3, gt=0)
     embedding_lr_factor: float = Field(1.0, gt=0)  # factor of the rate of embedding tables
@@ -88,7 +89,7 @@ class RunConfig(AnswerConfig):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    recipe: Literal["best", "paper"] = "best"
+    recipe: Literal["best", "paper", "prompts"] = "best"
     model: ModelPart = ModelPart()
     peft: Tuning = Full()
     samples: SamplesPart = SamplesPart()
@@ -103,6 +104,13 @@ class RunConfig(AnswerConfig):
                 "give model.backbone=FOLDER, or train everything with peft.method=full"
             )
         return self
+
+    def on(self, stores: Sequence[str]) -> "RunConfig":
+        """The same for a data set with these stores: `modalities.every` written out, and what is not used left out."""
+        parts = dict(self.modalities)
+        if (every := parts.pop(EVERY, None)) is not None:
+            parts |= {name: every for name in stores if name not in parts}
+        return self.model_copy(update={"modalities": {name: part for name, part in parts.items() if part.used}})
 
     def space(self) -> Space:
         """What a search tries where these settings stand, those of the recipes among it."""
@@ -134,7 +142,7 @@ def configure(recipe: str, settings: Mapping[str, Any], place: str) -> RunConfig
         raise UserError(f"unknown recipe '{recipe}': choose one of {', '.join(RECIPES)}")
     values = tomllib.loads(resources.files("vip5.training").joinpath(f"recipes/{recipe}.toml").read_text("utf-8"))
     values = merge({**values, "recipe": recipe}, settings)
-    values["modalities"] = {name: part for name, part in values.get("modalities", {}).items() if part is not None}
+    values["modalities"] = _modalities(values.get("modalities", {}))
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
@@ -142,6 +150,14 @@ def configure(recipe: str, settings: Mapping[str, Any], place: str) -> RunConfig
         if unknown:
             message = f"no such setting; there {'are' if '.' in key else 'is'} {_siblings(key)}"
         raise UserError(f"configuration ({place}): {key}: {message}") from None
+
+
+def _modalities(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Parts by name; what one does not say, `every` says. None is a part that is not used."""
+    unused = {"tokens": 0, "row": False, "score": False}
+    if (every := parts.get(EVERY)) is None:
+        return {name: part for name, part in parts.items() if part is not None}
+    return {name: unused if part is None else merge(every, part) for name, part in parts.items()}
 
 
 def read_settings(file: str | Path | None, overrides: Sequence[str]) -> dict[str, Any]:

@@ -86,15 +86,19 @@ class SampleDrawer:
         )
 
     def _sequences(self, rng: np.random.Generator, users: np.ndarray) -> Samples:
-        """The training part of each user for the decoder to write, all but a share of its items."""
+        """The training part of each user for the decoder to write, all but a share of its items.
+
+        One that is longer than a model reads is cut into several, at other places each time.
+        """
         settings, history = self.config.samples, self.history.take(users)
         kept = rng.random(len(history.values)) >= settings.leave_out
         kept |= (np.bincount(history.rows[kept], minlength=len(users)) < 2)[history.rows]
         left = Ragged.from_lengths(history.values[kept], np.bincount(history.rows[kept], minlength=len(users)))
+        then, row = _windows(rng, left, self.config.prompts.max_history + 1)
         return Samples.of(
-            rng.choice(self.of_task["next"], len(users)),
-            np.where(rng.random(len(users)) < settings.forget_user, -1, users),
-            then=left.last(self.config.prompts.max_history + 1),
+            rng.choice(self.of_task["next"], len(row)),
+            np.where(rng.random(len(row)) < settings.forget_user, -1, users[row]),
+            then=then,
         )
 
     def _bought_items(self, rng: np.random.Generator, users: np.ndarray, task: str) -> Samples:
@@ -142,9 +146,11 @@ class SampleDrawer:
             rows = rows[(part < 0).any(1)]
         return drawn
 
-    def _explain(self, rng: np.random.Generator, times: int) -> Samples:
-        """Each training review, under a template whose fields it can fill."""
-        rows = np.repeat(self.reviews["row"].to_numpy(), times)
+    def _explain(self, rng: np.random.Generator, times: float) -> Samples:
+        """Each training review so many times on average, under a template whose fields it can fill."""
+        rows = self.reviews["row"].to_numpy()
+        whole, share = divmod(times, 1.0)
+        rows = np.repeat(rows, int(whole) + (rng.random(len(rows)) < share) if share else int(whole))
         table = self.dataset.reviews
         fits = np.column_stack([fillable(table, self.prompts[p])[rows] for p in self.of_task["explain"]])
         keep = fits.any(1)
@@ -161,6 +167,17 @@ class SampleDrawer:
             review=rows,
             stars=np.where(jittered & (stars >= 0), noisy, stars),
         )
+
+
+def _windows(rng: np.random.Generator, rows: Ragged, longest: int) -> tuple[Ragged, np.ndarray]:
+    """Rows in parts of at most `longest` items one after the other, the first cut at random; and the row of each."""
+    lengths = rows.lengths
+    first = np.where(lengths > longest, rng.integers(1, longest + 1, len(rows)), longest)
+    place = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1], lengths)
+    part = (place + longest - first[rows.rows]) // longest
+    starts = np.flatnonzero((np.diff(part, prepend=-1) != 0) | (place == 0))
+    ends = np.append(starts[1:], len(rows.values))
+    return Ragged.from_lengths(rows.values, ends - starts), rows.rows[starts]
 
 
 def jittered_stars(rng: np.random.Generator, tenths: np.ndarray) -> np.ndarray:

@@ -12,16 +12,16 @@ from vip5.errors import UserError
 from vip5.model import Full
 from vip5.training.config import RunConfig, configure, merge
 
-_FIXED = {"modalities": {"photo": None}, "peft": {"method": "full"}}
+_FIXED = {"modalities": {"photo": None, "every": None}, "peft": {"method": "full"}}
 
 
 def p5_config(settings: Mapping[str, Any] | None = None) -> RunConfig:
-    """The configuration of a P5: `settings`, nested as of `configure`, and `recipe` among them (best, if it is not).
+    """The configuration of a P5: `settings`, nested as of `configure`, and `recipe` among them (prompts, if it is not).
 
     Raises: UserError as `configure`, and for settings that make it another model.
     """
     given = dict(settings or {})
-    recipe = given.pop("recipe", "best")
+    recipe = given.pop("recipe", "prompts")
     config = configure(recipe, merge(_FIXED, given), f"of {P5}, recipe {recipe}")
     if config.modalities or not isinstance(config.peft, Full):
         raise UserError(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from vip5.data import Dataset
+from vip5.modalities import store_names
 from vip5.predict.folder import about_dataset
 from vip5.predict.model import TrainedModel
 from vip5.prompts import FieldTexts, load_prompts
@@ -25,6 +26,7 @@ class Run(TrainedModel):
     @classmethod
     def new(cls, config: RunConfig, dataset: Dataset) -> "Run":
         """A model that is about to be trained: from scratch, from a T5, or from another run."""
+        config = config.on(store_names(dataset))
         torch.manual_seed(config.seed)
         prompts = load_prompts(config.prompts.extra)
         started = start_model(config, dataset, prompts)

@@ -66,9 +66,15 @@ def _model_config(
 ) -> ModelConfig:
     if rows := [name for name, part in config.modalities.items() if part.row]:
         if codes.scheme != "atomic":
-            raise UserError(f"modalities.{rows[0]}.row is for items with one token each: give codes.scheme=atomic")
+            raise UserError(
+                f"modalities.{rows[0]}.row is for items with one token each: give codes.scheme=atomic, or "
+                f"modalities.{rows[0]}.row=false"
+            )
         if config.prompts.history != "decoder":
-            raise UserError(f"modalities.{rows[0]}.row is for histories in the decoder: give prompts.history=decoder")
+            raise UserError(
+                f"modalities.{rows[0]}.row is for histories in the decoder: give prompts.history=decoder, or "
+                f"modalities.{rows[0]}.row=false"
+            )
     own: dict[str, Any] = {
         "new_tokens": len(codes.new_tokens),
         "user_tokens": dataset.n_users if config.codes.users == "atomic" else 0,

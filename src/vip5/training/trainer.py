@@ -24,6 +24,7 @@ from vip5.training.metrics import Metrics
 from vip5.training.optimizer import adamw, schedule, use_bf16
 from vip5.training.run import Run
 from vip5.training.state import TrainingState
+from vip5.training.validation import validation_score
 from vip5.training.weigh import weigh
 
 Validate = Callable[[Run], dict[str, float]]  # the first metric decides; higher is better
@@ -40,9 +41,10 @@ def train(
     """Train `run` into folder `out`, going on from the state found there; gives a summary.
 
     Everything random is drawn from (seed, epoch) or (seed, step, process), so the same configuration gives the same run
-    whether or not it was interrupted. `validate` scores the run every `run.validate_epochs`, and the best epoch is
-    kept. Several `processes` (see `together`) call this with the same run and make the same steps. The first one
-    writes the folder, validates, and has the summary and the best epoch's weights; the others wait for it.
+    whether or not it was interrupted. Every `run.validate_epochs` the run is scored by `validate` (next items of the
+    validation part where it is not given), and the best epoch is kept. Several `processes` (see `together`) call this
+    with the same run and make the same steps. The first one writes the folder, validates, and has the summary and the
+    best epoch's weights; the others wait for it.
 
     Raises: UserError where `out` cannot be trained in, or no sample fits the prompts; Diverged where a loss or a
     gradient is no number any more. What was saved before stays in `out`.
@@ -64,8 +66,10 @@ class Trainer:
         self, run: Run, out: Path, device: str, validate: Validate | None, quiet: bool, processes: Processes
     ) -> None:
         keep_memory()
-        self.run, self.out, self.device, self.score, self.processes = run, out, device, validate, processes
+        self.run, self.out, self.device, self.processes = run, out, device, processes
         self.config, self.optim, self.model = run.config, run.config.optim, run.model.to(device)
+        people = self.config.run.validate_users
+        self.score = validate or (lambda run: validation_score(run, run.dataset, people))
         self.model.recompute_blocks(self.optim.recompute)
         self.bf16 = use_bf16(self.optim.precision, device)
         names = self.config.prompts.train or [name for name, prompt in run.prompts.items() if not prompt.unseen]
@@ -175,7 +179,7 @@ class Trainer:
         epoch, every = self.state.epoch, self.config.run.validate_epochs
         if self.metrics:
             self.metrics.flush()
-            if self.score and every and (epoch == self.optim.epochs or epoch % every == 0):
+            if every and (epoch == self.optim.epochs or epoch % every == 0):
                 with self.state.mean.inside():
                     self.model.eval()
                     scores = self.score(self.run)
@@ -187,7 +191,7 @@ class Trainer:
     def ended(self) -> bool:
         """Whether the last validations were no better than an earlier one, as the first process sees it."""
         patience, every = self.config.run.patience, self.config.run.validate_epochs
-        if patience is None or not every or self.score is None:
+        if patience is None or not every:
             return False
         since = self.state.epoch // every - -(-self.state.best_epoch // every)
         return self.processes.agreed(since >= patience)
