@@ -2,7 +2,7 @@
 
 import numpy as np
 
-SHORTEST = 0.7  # of a group's longest sample: shorter ones go to the next group
+SHORTEST = 0.4  # of a group's longest sample: shorter ones go to the next group
 _FEWEST = 8  # samples in a group, unless no more are left: tiny groups cost more than their padding saves
 
 

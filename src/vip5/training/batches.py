@@ -29,6 +29,7 @@ class Step:
     rows: np.ndarray  # of all processes, by kind, the longest first
     groups: list[np.ndarray]  # this process's share of them, in its order, in groups of like length
     targets: int  # of all processes: every item of histories is one, and every other sample
+    weight: float  # of all targets together
 
     @property
     def size(self) -> int:
@@ -75,6 +76,7 @@ def plan(
     """
     kinds = np.zeros_like(lengths) if samples is None else kinds_of(samples)
     targets = np.ones_like(lengths) if samples is None else np.maximum(samples.then.lengths, 1)
+    weights = np.where(kinds == Kind.TEXT, settings.text_weight, targets)
     # Prompts before histories are as short as each other: there the decoder's rows count.
     sizes = np.where(kinds == Kind.HISTORY, targets, lengths)
     order, steps = rng.permutation(len(lengths)), []
@@ -88,7 +90,7 @@ def plan(
             # The decoder works on packed tokens, so histories of any length stand together.
             shortest = 0.0 if kind == Kind.HISTORY else SHORTEST
             groups += of_like_length(mine, sizes, settings.batch_tokens, shortest) if len(mine) else []
-        steps.append(Step(rows, groups, int(targets[rows].sum())))
+        steps.append(Step(rows, groups, int(targets[rows].sum()), float(weights[rows].sum())))
     return steps
 
 

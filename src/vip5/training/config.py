@@ -67,6 +67,7 @@ class OptimPart(_Part):
     warmup: float = Field(0.1, ge=0, lt=1)  # share of the run
     decay: bool = True  # the rate falls to 0 along the run; else it stays where the warm-up took it
     averaging: float = Field(0.0, ge=0, lt=1)  # share of the mean of past weights that a step keeps; 0: no mean
+    text_weight: float = Field(1.0, gt=0)  # of a sample whose target is text, beside one item of a history
     negatives: int | None = Field(None, ge=1)  # of the softmax over items, with histories in the decoder; none: all
     clip: float = Field(5.0, gt=0)  # gradient norm
     weight_decay: float = Field(0.01, ge=0)

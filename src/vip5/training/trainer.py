@@ -148,9 +148,11 @@ class Trainer:
             return self.model(batch)
 
     def backward(self, loss_B: Tensor, batch: ModelInput | ItemTargets, step: Step) -> Tensor:
-        """Add a batch's part to the gradient of the step's mean loss over targets; the batch's mean losses [B]."""
-        (loss_B.sum() / step.targets).backward()
-        items = (batch.items_BS >= 0).sum(dim=1) if isinstance(batch, ItemTargets) else 1
+        """Add a batch's part to the gradient of the step's weighted mean over targets; the batch's mean losses [B]."""
+        weight, items = self.optim.text_weight, torch.ones(1, device=loss_B.device)
+        if isinstance(batch, ItemTargets):
+            weight, items = 1.0, (batch.items_BS >= 0).sum(dim=1)
+        (loss_B.sum() * (weight / step.weight)).backward()
         return loss_B.detach() / items
 
     def step(self, losses: list[Tensor], step: Step) -> tuple[Tensor, Tensor]:
