@@ -1,12 +1,9 @@
 """Tables of results that are not one evaluation's: code schemes side by side, what `vip5 compare` calls, ties, int8."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
-
-from vip5.evaluation.results import Result
 
 SHOWN = (("A-3", "HR@10"), ("A-3", "NDCG@10"), ("B-5", "HR@10"), ("B-5", "NDCG@10"))
 TASKS = {"A-3": "next item", "B-5": "one of 100"}
@@ -145,19 +142,6 @@ def int8(folder: Path) -> str:
         f"brackets: 95 % bootstrap over users, 10,000 resamples; p is not corrected. Measured by "
         f"`{stored['command']}` (vip5 {stored['version']}) on {stored['date'][:10]}; {m['cpu']}, {m['cores']} cores.\n"
     )
-
-
-def rule(results: Sequence[Result], folder: Path, own: Result, name: str) -> str:
-    """What a rule reaches where a model's result stands: from the same file, or from the audit of the same data."""
-    for r in results:
-        if (r.kind, r.model, r.task, r.metric) == ("rule", name, own.task, own.metric):
-            return _bounds({"value": r.value, "low": r.low or 0.0, "high": r.high or 0.0})
-    file = folder / "audit.json"
-    for found in json.loads(file.read_text("utf-8"))["audits"] if file.is_file() else []:
-        for row in found["rules"]:
-            if (found["data_hash"], row["task"], row["rule"]) == (own.data_hash, own.task, name):
-                return _bounds(row["metrics"][own.metric])
-    return ""
 
 
 def _differences(rows: list[dict[str, Any]], best: str) -> str:

@@ -1,9 +1,9 @@
 """Fill in the tables of results in README.md, benchmarks/RESULTS.md and docs/audit.md: `make results`.
 
 What stands between `<!-- results:NAME -->` and `<!-- /results -->` is made from `benchmarks/results/NAME.json`; the
-name `summary` stands for one table of them all; own_tables.py makes those of `audit`, `codes`, `history`, `int8` and
+name `summary` stands for the main numbers of the quickstart; own_tables.py makes those of `audit`, `codes`, `history`,
 `ties`, baseline_tables.py those of `baselines`, `baselines-summary`, `trials` and `reference`, speed_tables.py those of
-`speed` and `speed-summary`, from `benchmarks/results/speed/`.
+`speed` and `speed-summary`, from `benchmarks/results/speed/`, win_tables.py those of `win` and `win-summary`.
 """
 
 import re
@@ -13,18 +13,21 @@ from pathlib import Path
 import baseline_tables
 import own_tables
 import speed_tables
+import win_tables
 
 from vip5.errors import UserError
-from vip5.evaluation.results import Result, Results
+from vip5.evaluation.results import EVERYONE, Result, Results
 from vip5.evaluation.tables import ACCURACY, BEYOND, markdown
+from vip5.evaluation.verdict import RIVALS, verdict
 from vip5.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "RESULTS.md", ROOT / "docs" / "audit.md")
 MARKED = re.compile(r"(<!-- results:(?P<name>[\w-]+) -->\n)(?P<table>.*?)(<!-- /results -->)", re.DOTALL)
-SUMMARY = ("quickstart", "beauty", "hm", "hm-time")
-SHOWN = (("A-3", "HR@10"), ("A-3", "NDCG@10"), ("B-5", "HR@10"), ("B-5", "NDCG@10"), ("C-3", "ROUGE-L"))
+WITH, WITHOUT = "VIP5", "VIP5 without photos"
+SHOWN = (("A-3", "HR@10"), ("A-3", "NDCG@10"), ("A-3 of 100", "HR@10"), ("A-3 of 100", "NDCG@10"),
+         ("C-3", "ROUGE-L"), ("C-12", "ROUGE-L"))  # fmt: skip
 
 
 def filled(text: str, folder: Path = RESULTS) -> str:
@@ -50,6 +53,8 @@ def filled(text: str, folder: Path = RESULTS) -> str:
             "trials": baseline_tables.trials,
             "speed": speed_tables.speed,
             "speed-summary": speed_tables.summary,
+            "win": win_tables.systems,
+            "win-summary": win_tables.summary,
         }
         return own[name](folder) if name in own else markdown(Results.load(folder / f"{name}.json"), [ACCURACY, BEYOND])
 
@@ -57,28 +62,23 @@ def filled(text: str, folder: Path = RESULTS) -> str:
 
 
 def summary(folder: Path) -> str:
-    """The main metrics of the main prompts of every stored result: VIP5, VIP5 without photos, the baseline, and the
-    strongest rule that needs no training."""
+    """The main metrics of the quickstart: VIP5, VIP5 without photos, and the baselines beside them."""
+    results = Results.load(folder / "quickstart.json").results
     lines = [
-        "| data | task | metric | VIP5 | without photos | simplest baseline | item-kNN |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
+        f"| task | metric | VIP5 | without photos | {' | '.join(RIVALS)} |",
+        f"| --- | --- | ---: | ---: | {' | '.join('---:' for _ in RIVALS)} |",
     ]
-    for name in SUMMARY:
-        results = Results.load(folder / f"{name}.json").results
-        for prompt, metric in SHOWN:
-            found = [r for r in results if (r.prompt, r.metric) == (prompt, metric)]
-            own = next((r for r in found if r.model == "VIP5" and r.baseline != "VIP5 without photos"), None)
-            if own is None:
-                continue
-            without = next((r for r in found if r.model == "VIP5 without photos"), None)
-            numbers = (
-                _number(own, own.value, own.low, own.high),
-                _number(without, without.value, without.low, without.high) if without else "",
-                _number(own, own.baseline_value, own.baseline_low, own.baseline_high),
-                own_tables.rule(results, folder, own, "item-kNN"),
-            )
-            lines.append(f"| {own.dataset} | {own.task}, {prompt} | {metric} | {' | '.join(numbers)} |")
-    return "\n".join(lines) + "\n"
+    for prompt, metric in SHOWN:
+        found = [r for r in results if (r.prompt, r.metric, r.group) == (prompt, metric, EVERYONE)]
+        own, without = (next(r for r in found if r.model == name) for name in (WITH, WITHOUT))
+        beside = {r.baseline: r for r in found if r.model == WITH}
+        numbers = [_number(own, own.value, own.low, own.high), _number(own, without.value, without.low, without.high)]
+        numbers += [
+            _number(own, r.baseline_value, r.baseline_low, r.baseline_high) if (r := beside.get(name)) else ""
+            for name in RIVALS
+        ]
+        lines.append(f"| {own.task}, {prompt.partition(' ')[0]} | {metric} | {' | '.join(numbers)} |")
+    return "\n".join([*lines, "", *verdict(results)]) + "\n"
 
 
 def _number(r: Result, value: float | None, low: float | None, high: float | None) -> str:

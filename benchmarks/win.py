@@ -129,7 +129,13 @@ def _rows(
     """VIP5 first, and what it is above each other system."""
     rows: list[dict[str, Any]] = []
     for metric in METRICS:
-        about = {"data": found.dataset, "hash": found.data_hash, "protocol": "clean", "task": task, "metric": metric}
+        about = {
+            "data": found.dataset,
+            "data_hash": found.data_hash,
+            "protocol": "clean",
+            "task": task,
+            "metric": metric,
+        }
         compared = [row for row in found.rows if (row.prompt, row.metric) == (prompt, metric)]
         own = compared[0]
         value = own.reference_value._asdict()

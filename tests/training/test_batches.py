@@ -15,6 +15,8 @@ from vip5.training.batches import Epoch, Feed, plan
 from vip5.training.config import OptimPart
 from vip5.training.distributed import Processes
 from vip5.training.draw import SampleDrawer
+from vip5.training.loss import ItemTargets
+from vip5.training.trainer import Trainer
 
 
 @given(
@@ -132,3 +134,35 @@ def tensors(batch: ModelInput) -> list[torch.Tensor]:
     found: list[torch.Tensor] = []
     batch.apply(lambda x: found.append(x) or x)
     return found
+
+
+def test_an_epoch_has_steps_enough():
+    lengths, rng = np.full(100, 10), np.random.default_rng(0)
+    steps = plan(lengths, OptimPart(batch_size=64, least_steps=10), rng)
+    assert [step.size for step in steps] == [10] * 10
+    assert [step.size for step in plan(lengths, OptimPart(batch_size=64, least_steps=1000), rng)] == [1] * 100
+    assert [step.size for step in plan(lengths, OptimPart(batch_size=8, least_steps=10), rng)] == [8] * 12 + [4]
+
+
+def test_a_text_weighs_like_so_many_items(tiny_data, tiny_settings, tmp_path):
+    """The gradient of a step is that of Σ text_weight · text + Σ items, over the sum of the weights."""
+    counts = ["samples.next=1", "samples.explain=1", "samples.next_yes_no=0", "samples.yes_no=0", "samples.choice=0"]
+    settings = [*tiny_settings, *counts, "prompts.history=decoder", "model.dropout=0", "optim.text_weight=3"]
+    run = Run.new(load_config("prompts", None, settings), tiny_data)
+    trainer = Trainer(run, tmp_path, "cpu", None, True, Processes())
+    samples = trainer.drawer.draw(0)
+    lengths = trainer.compiler.input_lengths(samples)
+    step = plan(lengths, run.config.optim, np.random.default_rng(0), samples=samples)[0]
+    items = int(samples.then.lengths[step.rows].sum())
+    texts = int((samples.then.lengths[step.rows] == 0).sum())
+    assert items and texts and step.targets == items + texts and step.weight == items + 3 * texts
+    run.model.train()
+    total = 0.0
+    for rows in step.groups:
+        batch = Feed(run, trainer.compiler, "cpu").batch(samples.take(rows))
+        trainer.backward(trainer.forward(batch), batch, step)
+        weight = 1.0 if isinstance(batch, ItemTargets) else 3.0
+        total = total + weight * trainer.forward(batch).sum() / step.weight
+    name, found = next((name, p) for name, p in run.model.named_parameters() if name.endswith("wi.weight"))
+    (expected,) = torch.autograd.grad(total, [found])
+    assert torch.allclose(found.grad, expected, atol=1e-6), name

@@ -236,3 +236,29 @@ def test_only_the_prompts_that_are_given(tiny_data):
     samples = draw(tiny_data, prompts=prompts)
     assert set(samples.prompt) == {0, 1}
     assert (of_task(samples, "yes_no", prompts).item >= 0).all()
+
+
+def test_long_histories_are_cut_into_windows_that_hold_every_item(tiny_data):
+    """No item is left out or moved; what is short stays whole; the cuts lie elsewhere each time."""
+    settings = ["prompts.history=decoder", "prompts.max_history=4", "samples.explain=0", "samples.next=1"]
+    others = [f"samples.{task}=0" for task in ("next_yes_no", "yes_no", "choice")]
+    drawer = SampleDrawer(tiny_data, PROMPTS, load_config("prompts", None, [*settings, *others]))
+    cuts = set()
+    for epoch in range(5):
+        samples, joined = drawer.draw(epoch), {user: [] for user in range(tiny_data.n_users)}
+        assert samples.then.lengths.max() == 5 and samples.then.lengths.min() >= 1
+        for user, part in zip(samples.user, samples.then, strict=True):
+            joined[int(user)] += part.tolist()
+        assert list(joined.values()) == [row.tolist() for row in tiny_data.history("train")]
+        whole = tiny_data.history("train").lengths <= 5
+        assert (np.bincount(samples.user)[whole] == 1).all() and (np.bincount(samples.user)[~whole] > 1).all()
+        cuts.add(tuple(samples.then.lengths.tolist()))
+    assert len(cuts) == 5
+
+
+def test_a_share_of_the_reviews_is_explained_others_each_time(tiny_data):
+    none = [f"samples.{task}=0" for task in ("next", "next_yes_no", "yes_no", "choice")]
+    all_of_them = len(draw(tiny_data, *none))
+    drawn = [set(draw(tiny_data, *none, "samples.explain=0.3", f"seed={n}").review.tolist()) for n in range(5)]
+    assert all(0.15 * all_of_them < len(part) < 0.45 * all_of_them for part in drawn) and drawn[0] != drawn[1]
+    assert all_of_them < len(draw(tiny_data, *none, "samples.explain=1.5")) < 2 * all_of_them

@@ -28,6 +28,7 @@ for _module in (
     "data",
     "model",
     "train",
+    "extend",
     "baseline",
     "tune",
     "evaluate",

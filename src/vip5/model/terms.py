@@ -91,6 +91,13 @@ class ScoreTerms:
         about = {name: getattr(self, name) for name in _CHOSEN} | {"settings": self.settings.model_dump()}
         write_bytes(file, save(tensors, {"about": json.dumps(about)}))
 
+    def renewed(self, history: Ragged, n_items: int, vectors: Vectors, texts: Sequence[str]) -> "ScoreTerms":
+        """The same terms of a newer shop, with what was chosen for this one."""
+        newer = ScoreTerms.of(self.settings, history, n_items, vectors, texts)
+        for name in _CHOSEN:
+            setattr(newer, name, getattr(self, name))
+        return newer
+
     @classmethod
     def load(cls, file: Path, vectors: Vectors, n_items: int) -> "ScoreTerms":
         """Read what `save` wrote; UserError where it is damaged."""

@@ -100,6 +100,8 @@ class ModelSystem:
         lengths = f"{codes['tokens_shortest']} to {codes['tokens_longest']} tokens, {codes['new_tokens']:,} new ones"
         apart = f"{codes['collisions']:,} items told apart by a last token alone"
         grow = "items that come later can be coded" if codes["codes_new_items"] else "later items need a new run"
+        if model.row_content:
+            grow = "items that come later are taken in by their vectors (vip5 extend)"
         content = [
             f"{m.name}: {m.tokens} tokens of {m.dim} numbers{', in the rows of items' if m.in_row else ''}"
             for m in model.config.modalities

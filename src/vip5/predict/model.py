@@ -158,7 +158,8 @@ class TrainedModel:
         own = folder / PROMPTS
         names = list(config.modalities)
         stores = {name: open_store(folder / STORES / name, catalogue.n_items) for name in names}
-        bind_rows(model, stores)
+        codes = ItemCodes.load(folder, Vocabulary.load(folder, model.config.text_vocab))
+        bind_rows(model, codes, stores)
         terms = None
         if config.has_terms:
             terms = ScoreTerms.load(folder / TERMS, scored_vectors(config, stores), catalogue.n_items).to(device)
@@ -167,20 +168,29 @@ class TrainedModel:
             catalogue=catalogue,
             stores=stores,
             prompts=load_prompts(own if own.is_file() else None),
-            codes=ItemCodes.load(folder, Vocabulary.load(folder, model.config.text_vocab)),
+            codes=codes,
             model=to_int8(model) if int8 else model,
             terms=terms,
             extra_prompts=own.read_text("utf-8") if own.is_file() else None,
         )
 
 
-def bind_rows(model: VIP5, stores: Mapping[str, ModalityStore], fit: bool = False) -> None:
-    """Put the vectors that are part of items' rows into a model; `fit`: of a new one, which is to be trained."""
+def bind_rows(model: VIP5, codes: ItemCodes, stores: Mapping[str, ModalityStore], fit: bool = False) -> None:
+    """Put the vectors that are part of items' rows into a model; `fit`: of a new one, which is to be trained.
+
+    An item's vectors go to its own token, which is not its place in the catalogue where items came later.
+    """
+    if not model.row_content:
+        return
+    token = codes.targets()[:, 0] - model.config.text_vocab
     for name, content in cast(Mapping[str, RowContent], model.row_content).items():
         vectors, present = (torch.from_numpy(np.array(x)) for x in (stores[name].matrix, stores[name].mask))
         if fit:
             content.fit(vectors, present)
-        content.bind(vectors, present)
+        of_token = vectors.new_zeros(model.config.new_tokens, vectors.shape[1])
+        there = torch.zeros(model.config.new_tokens, dtype=torch.bool)
+        of_token[token], there[token] = vectors, present
+        content.bind(of_token, there)
 
 
 def scored_vectors(

@@ -45,7 +45,8 @@ def weights_of_run(
 ) -> dict[str, Tensor]:
     """The run's weights as they fit a model on this data set: rows of tokens and people stand where they are now.
 
-    Rows of new tokens and people, and mapping networks of another shape, are left to their random start.
+    Rows of people who are new, and mapping networks of another shape, are left to their random start; so are those of
+    new tokens, but where rows hold items' content, to which they then add nothing.
     """
     own, found = model.state_dict(), dict(weights)
     for name in [name for name in weights if name.startswith("modalities.")]:
@@ -57,7 +58,8 @@ def weights_of_run(
         raise UserError(f"the backbone {folder} has weights that tuning added: {remedy}")
     for name in ("new_tokens.weight", "new_head.weight"):
         if name in found and len(own[name]) != len(found[name]):
-            found[name] = _grown(found[name], own[name])
+            # What an item is like is in its vectors, where rows hold these: nothing has been learnt of it alone.
+            found[name] = _grown(found[name], own[name], empty=bool(model.row_content))
     if "user_tokens.weight" in found:
         rows = known.user_rows
         place = np.array([rows.get(user, -1) for user in dataset.users["user"]])
@@ -68,9 +70,10 @@ def weights_of_run(
     return found
 
 
-def _grown(table: Tensor, wanted: Tensor) -> Tensor:
-    """A table with rows more at its end, drawn as the others lie."""
-    return torch.cat([table, _like(table, len(wanted) - len(table))])
+def _grown(table: Tensor, wanted: Tensor, empty: bool) -> Tensor:
+    """A table with rows more at its end: zeros where they are `empty`, or drawn as the others lie."""
+    more = len(wanted) - len(table)
+    return torch.cat([table, table.new_zeros(more, table.shape[1]) if empty else _like(table, more)])
 
 
 def _like(table: Tensor, n: int) -> Tensor:

@@ -46,7 +46,7 @@ def start_model(config: RunConfig, dataset: Dataset, prompts: Mapping[str, Promp
     size = backbone_size(config.model.size) | {"text_vocab": vocabulary.size}
     model = VIP5(_model_config(size, config, dataset, codes, stores))
     _start_like_content(model, codes, stores)
-    bind_rows(model, stores, fit=True)
+    bind_rows(model, codes, stores, fit=True)
     return Started(Catalogue.of(dataset), codes, model, stores)
 
 
@@ -115,7 +115,7 @@ def _from_backbone(config: RunConfig, dataset: Dataset, stores: dict[str, Modali
     if known is not None:
         weights = weights_of_run(folder, known, weights, model, dataset)
     start_from(model, weights, source)
-    bind_rows(model, stores, fit=known is None)
+    bind_rows(model, codes, stores, fit=known is None)
     return Started(Catalogue.of(dataset, known), codes, model, stores)
 
 
