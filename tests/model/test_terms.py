@@ -109,3 +109,24 @@ def test_saved_and_loaded(tmp_path):
     (tmp_path / "terms").write_bytes(b"no")
     with pytest.raises(UserError, match="damaged"):
         ScoreTerms.load(tmp_path / "terms", vectors, 3)
+
+
+@pytest.mark.parametrize("logs", [True, False])
+def test_a_new_item_stands_where_its_content_alone_would_put_it(logs):
+    """As many known items stand before it as are liker to the history; the known ones keep their scores."""
+    rng, n = np.random.default_rng(0), 30
+    terms = ScoreTerms(TermSettings(), n, {"sound": unit(rng.normal(size=(n, 6)), np.ones(n, bool))})
+    terms.new = torch.from_numpy(rng.random(n) < 0.3)
+    histories = Ragged.from_lists([[3, 4], [7]])
+    before = torch.from_numpy(rng.normal(size=(2, n)).astype(np.float32))
+    before = before if logs else before.exp()
+    before[0, 3] = before[0, 4] = -torch.inf  # must not come out
+    after, like = terms.place_new(before.clone(), histories), terms.scores("sound", histories)
+    open_known = ~terms.new & (before > -torch.inf)
+    assert torch.equal(after[:, ~terms.new].clamp(min=-1e4), before[:, ~terms.new].clamp(min=-1e4))
+    for row in range(2):
+        for item in np.flatnonzero(terms.new.numpy()):
+            if like[row, item] > 0:
+                liker = int((like[row, open_known[row]] > like[row, item]).sum())
+                assert int((after[row, open_known[row]] > after[row, item]).sum()) == liker
+    assert terms.new.any() and not torch.equal(after, before)

@@ -26,11 +26,12 @@ from vip5.files import write_bytes
 from vip5.model.sparse import Csr, sum_of_rows, taken_together, transitions, word_vectors
 
 TRANSITIONS, TOGETHER, WORDS = "transitions", "together", "words"
-POPULARITY, AGAIN = "popularity", "again"
+POPULARITY, AGAIN, NEW = "popularity", "again", "new"
 Vectors = Mapping[str, tuple[np.ndarray, np.ndarray]]  # by modality: vectors [I, V], and which are there [I]
 _CHOSEN = ("weights", "choice_weights", "recency", "power", "choice_power")  # on validation
 RECENCY = 0.5  # where none is chosen
 LEAST = 1e-30  # of a score, before its logarithm
+_LOWEST = -1e4  # in place of the logarithm of what must not come out
 
 
 class TermSettings(BaseModel):
@@ -63,6 +64,7 @@ class ScoreTerms:
     weights: dict[str, float] = field(default_factory=dict)  # of next items, by term
     choice_weights: dict[str, float] = field(default_factory=dict)  # of one among candidates
     recency: dict[str, float] = field(default_factory=dict)  # by term, weight of an item over that of the next one
+    new: Tensor | None = None  # bool [I]: items that came when the network and the counts were there already
     power: float = 1.0  # a score to this power, over the sum of all, is how probable an item is
     choice_power: float = 1.0
 
@@ -88,12 +90,17 @@ class ScoreTerms:
         tensors = {f"{name}.{n}": x for name, csr in self.matrices.items() for n, x in enumerate(csr)}
         if self.popularity is not None:
             tensors[POPULARITY] = self.popularity
+        if self.new is not None:
+            tensors[NEW] = self.new
         about = {name: getattr(self, name) for name in _CHOSEN} | {"settings": self.settings.model_dump()}
         write_bytes(file, save(tensors, {"about": json.dumps(about)}))
 
-    def renewed(self, history: Ragged, n_items: int, vectors: Vectors, texts: Sequence[str]) -> "ScoreTerms":
-        """The same terms of a newer shop, with what was chosen for this one."""
+    def renewed(
+        self, history: Ragged, n_items: int, vectors: Vectors, texts: Sequence[str], new: np.ndarray
+    ) -> "ScoreTerms":
+        """The same terms of a newer shop, with what was chosen for this one; new: items that came since, bool [I]."""
         newer = ScoreTerms.of(self.settings, history, n_items, vectors, texts)
+        newer.new = torch.from_numpy(new) if new.any() else None
         for name in _CHOSEN:
             setattr(newer, name, getattr(self, name))
         return newer
@@ -112,7 +119,7 @@ class ScoreTerms:
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             reason = str(error).partition("\n")[0]
             raise UserError(f"{file} is damaged or of another version ({reason}): train again") from None
-        terms.popularity = tensors.get(POPULARITY)
+        terms.popularity, terms.new = tensors.get(POPULARITY), tensors.get(NEW)
         terms.vectors = {name: unit(*pair) for name, pair in vectors.items()}
         return terms
 
@@ -145,6 +152,28 @@ class ScoreTerms:
             if weight:
                 total_BI.add_(self.scores(name, histories).to(total_BI.device), alpha=weight)
         return total_BI
+
+    def place_new(self, score_BI: Tensor, histories: Ragged) -> Tensor:
+        """Give each new item, in place, the score of the place that its content alone has among the items known.
+
+        Neither the network nor the counts know it, so its own sum would put it last. An item that must not come out has
+        -inf, and no place.
+        """
+        content = [*self.vectors, *({WORDS} & self.matrices.keys())]
+        if self.new is None or not content:
+            return score_BI
+        new_I = self.new.to(score_BI.device)
+        like_BI = sum((self.scores(name, histories).to(score_BI) for name in content), torch.zeros_like(score_BI))
+        like_BI.masked_fill_(score_BI == -torch.inf, -1.0)
+        known_BK, own_BN = like_BI[:, ~new_I].sort(dim=1).values, like_BI[:, new_I].contiguous()
+        by_score_BK = score_BI[:, ~new_I].nan_to_num_(neginf=_LOWEST).sort(dim=1).values
+        above_BN = torch.searchsorted(known_BK, own_BN, right=True).clamp_(1, known_BK.shape[1] - 1)
+        low_BN, high_BN = known_BK.gather(1, above_BN - 1), known_BK.gather(1, above_BN)
+        share_BN = (own_BN - low_BN) / (high_BN - low_BN).clamp(min=1e-6)  # above 1 for what is liker than all known
+        from_BN, to_BN = by_score_BK.gather(1, above_BN - 1), by_score_BK.gather(1, above_BN)
+        placed_BN = torch.lerp(from_BN, to_BN, share_BN)
+        score_BI[:, new_I] = torch.where(score_BI[:, new_I] == -torch.inf, -torch.inf, placed_BN)
+        return score_BI
 
     def scores(self, name: str, histories: Ragged) -> Tensor:
         """One term for every item, float32 [B, I], from 0 up, about 1 at most; of vectors on their device."""

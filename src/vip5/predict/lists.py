@@ -114,7 +114,8 @@ def scored_next(
             score_BI = terms.total((log_p_BI / 2).exp_(), histories.take(rows), terms.weights).clamp_(min=LEAST).log_()
             if outside is not None:
                 score_BI.masked_fill_(outside.to(score_BI.device), -torch.inf)
-            score_BI = closed(score_BI, None if exclude is None else exclude.take(rows)).mul_(terms.power)
+            score_BI = closed(score_BI, None if exclude is None else exclude.take(rows))
+            score_BI = terms.place_new(score_BI, histories.take(rows)).mul_(terms.power)
             found = top_items(score_BI.log_softmax(dim=1).nan_to_num_(nan=-torch.inf, neginf=-torch.inf), width)
             parts.append((rows, *(x.cpu().numpy() for x in found)))
     return Ranking(*_in_order(parts))
@@ -130,6 +131,7 @@ def scored_choice(
         for rows, log_p_BI in item_scores(run, prompt, users, histories, progress):
             own_BC = torch.from_numpy(candidates[rows].astype(np.int64)).to(log_p_BI.device)
             total_BI = terms.total((log_p_BI / 2).exp_(), histories.take(rows), terms.choice_weights)
+            total_BI = terms.place_new(total_BI, histories.take(rows))
             log_BC = total_BI.gather(1, own_BC).clamp_(min=LEAST).log_() * terms.choice_power
             score_BC, order_BC = log_BC.log_softmax(dim=1).sort(dim=1, descending=True)
             parts.append((rows, own_BC.gather(1, order_BC).cpu().numpy(), score_BC.cpu().numpy()))

@@ -156,7 +156,7 @@ def configure(recipe: str, settings: Mapping[str, Any], place: str) -> RunConfig
 def _modalities(parts: Mapping[str, Any]) -> dict[str, Any]:
     """Parts by name; what one does not say, `every` says. None is a part that is not used."""
     unused = {"tokens": 0, "row": False, "score": False}
-    if (every := parts.get(EVERY)) is None:
+    if not isinstance(every := parts.get(EVERY), Mapping):
         return {name: part for name, part in parts.items() if part is not None}
     return {name: unused if part is None else merge(every, part) for name, part in parts.items()}
 

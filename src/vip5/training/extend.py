@@ -14,7 +14,8 @@ def extend(folder: Path, dataset: Dataset) -> Run:
     """The model of a finished run with the items and people of a newer data set; its `finish` writes a run folder.
 
     What was learnt of items and people stays theirs, by raw id. An item that came since is what its vectors say, where
-    rows hold these. Transitions and the other terms of the score are counted anew, and weigh what they did.
+    rows hold these. Transitions and the other terms of the score are counted anew, and weigh what they did; where there
+    are any, a new item stands where its content alone would put it.
 
     Raises: UserError where the data set lacks vectors that the model reads, or its codes cannot take new items.
     """
@@ -25,5 +26,7 @@ def extend(folder: Path, dataset: Dataset) -> Run:
     run.model.eval()
     if old.terms is not None:
         vectors = scored_vectors(config, run.stores)
-        run.terms = old.terms.renewed(dataset.history("train"), dataset.n_items, vectors, item_texts(dataset.items))
+        history, texts = dataset.history("train"), item_texts(dataset.items)
+        new = ~dataset.items["item"].is_in(old.catalogue.items["item"].to_list()).to_numpy()
+        run.terms = old.terms.renewed(history, dataset.n_items, vectors, texts, new)
     return run

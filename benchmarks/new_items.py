@@ -1,0 +1,168 @@
+"""Items that come later: a tenth of the items is held out of training altogether and added by content alone.
+
+Usage: python benchmarks/new_items.py DATASET OUT [--trained RUN] [--seed N]
+
+DATASET has vectors of its items. In OUT/before it is prepared without the held-out items and without what was bought of
+them; a VIP5 by recipe best is trained there (OUT/run) and takes the items in by `vip5 extend`. What is counted
+(transitions and so on) never saw them. All are asked for the test items of DATASET, over its whole catalogue; RUN is
+the same model trained with all items, for comparison. Adds to benchmarks/results/new_items.json.
+"""
+
+import argparse
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from vip5 import __version__
+from vip5.baselines.rules import Rules
+from vip5.data import Dataset, Ragged, prepare
+from vip5.evaluation.held_out import HeldOut
+from vip5.evaluation.intervals import estimate, paired_difference
+from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
+from vip5.evaluation.results import Machine
+from vip5.files import write_text
+from vip5.modalities import open_modality, store_names
+from vip5.modalities.job import Draft, EncodeJob
+from vip5.modalities.texts import item_texts
+from vip5.predict.folder import is_finished
+from vip5.predict.lists import scored_next
+from vip5.predict.model import TrainedModel
+from vip5.training import Run, load_config, train
+from vip5.training.extend import extend
+
+RESULTS = Path(__file__).parent / "results" / "new_items.json"
+SHARE, METRICS = 0.1, ("HR@10", "NDCG@10")
+
+
+def without(rows: Ragged, items: np.ndarray) -> Ragged:
+    """The rows without some items."""
+    kept = ~np.isin(rows.values, items)
+    return Ragged.from_lengths(rows.values[kept], np.bincount(rows.rows[kept], minlength=len(rows)))
+
+
+def data_before(data: Dataset, held_out: np.ndarray, folder: Path) -> Dataset:
+    """The data set without the items, with the vectors of the others."""
+    if not (folder / "dataset/manifest.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        left = without(data.sequences, held_out)
+        enough = np.flatnonzero(left.lengths >= 3)  # to be trained, validated and tested
+        left, users = left.take(enough), data.users["user"].gather(enough)
+        place = np.arange(len(left.values)) - np.repeat(left.offsets[:-1], left.lengths)
+        table = {"user": users.gather(left.rows), "item": data.items["item"].gather(left.values)}
+        pl.DataFrame(table | {"timestamp": place}).write_parquet(folder / "interactions.parquet")
+        others = np.setdiff1d(np.arange(data.n_items), held_out)
+        columns = [name for name in ("item", "title", "brand", "categories", "description") if name in data.items]
+        data.items[others].select(columns).write_parquet(folder / "items.parquet")
+        prepare(
+            folder / "dataset",
+            interactions=folder / "interactions.parquet",
+            items=folder / "items.parquet",
+            name=f"{data.manifest.name}-before",
+        )
+    before = Dataset(folder / "dataset")
+    rows = {raw: row for row, raw in enumerate(data.items["item"])}
+    places = np.array([rows[raw] for raw in before.items["item"]])
+    for store in (open_modality(data, name) for name in store_names(data)):
+        vectors, there = store.gather(places)
+
+        def fill(draft: Draft, vectors: np.ndarray = vectors, there: np.ndarray = there) -> None:
+            known = np.flatnonzero(there)
+            draft.add(known, vectors[known], len(known))
+
+        about: dict[str, Any] = {"fingerprint": store.fingerprint, "dim": store.dim, "inputs": int(there.sum())}
+        EncodeJob(
+            dataset=before, kind=store.kind, name=store.name, encoder="copied", inputs_hash=data.hash, **about
+        ).run(fill)
+    return before
+
+
+def measured(data: Dataset, held_out: np.ndarray, before: Dataset, out: Path, trained: Path | None) -> list[dict]:
+    """HR@10 and NDCG@10 for targets that are new and for the others, of all systems, and VIP5 minus each."""
+    if not is_finished(out / "run"):
+        train(Run.new(load_config(), before), out / "run", quiet=True)
+    counted, texts = without(data.history("train"), held_out), item_texts(data.items)
+    vectors = {name: (s.matrix, s.mask) for name in store_names(data) for s in [open_modality(data, name)]}
+    run = extend(out / "run", data)
+    assert run.terms is not None
+    run.terms = run.terms.renewed(counted, data.n_items, vectors, texts, np.isin(np.arange(data.n_items), held_out))
+    rules = Rules.fit(before, vectors=list(vectors))
+    rules = Rules(
+        rules.terms.renewed(counted, data.n_items, vectors, texts, np.zeros(data.n_items, bool)),
+        rules.settings,
+        data.n_users,
+    )
+    held = HeldOut.of(data)
+    left_out = None if data.buys_again else held.histories
+    people = np.full(len(held), -1)
+    found = {
+        "vip5": scored_next(run, "A-3", people, held.histories, 10, left_out).items,
+        "rules": rules.rank(held.histories, 10, exclude=left_out),
+        "content": by_content(rules, held.histories, left_out),
+    }
+    if trained is not None:
+        full = TrainedModel.load(trained)
+        found["trained with all items"] = scored_next(full, "A-3", people, held.histories, 10, left_out).items
+    metrics = {name: ranking_metrics(ranks_in_list(items, held.targets), (10,)) for name, items in found.items()}
+    new, rows = np.isin(held.targets, held_out), []
+    for group, inside in (("new", new), ("others", ~new)):
+        for name in found:
+            for metric in METRICS:
+                ours, theirs = metrics["vip5"][metric][inside], metrics[name][metric][inside]
+                row = {"targets": group, "system": name, "metric": metric, **estimate(theirs)._asdict()}
+                rows.append(row | {"vip5_minus_it": paired_difference(ours, theirs)._asdict()})
+    return rows
+
+
+def by_content(rules: Rules, histories: Ragged, left_out: Ragged | None) -> np.ndarray:
+    """Ten items by their vectors and words alone, int [n, 10]: the sum of the cosines with the history's."""
+    terms, lists = rules.terms, []
+    for at in range(0, len(histories), 512):
+        part = histories.take(np.arange(at, min(at + 512, len(histories))))
+        score = torch.zeros(len(part), terms.n_items)
+        for name in (*terms.vectors, *(("words",) if terms.settings.words else ())):
+            score += terms.scores(name, part)
+        if left_out is not None:
+            score[part.rows, part.values] = -1.0
+        lists.append(score.topk(10, dim=1).indices.numpy())
+    return np.concatenate(lists)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--trained", type=Path)
+    parser.add_argument("--seed", type=int, default=0, help="of the draw of the items")
+    given = parser.parse_args()
+    data = Dataset(given.dataset)
+    drawn = np.random.default_rng(given.seed).permutation(data.n_items)[: round(SHARE * data.n_items)]
+    held_out = np.sort(drawn)
+    rows = measured(data, held_out, data_before(data, held_out, given.out / "before"), given.out, given.trained)
+    stored = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {"sets": []}
+    kept = [one for one in stored["sets"] if one["data"] != data.manifest.name]
+    result = {
+        "data": data.manifest.name,
+        "data_hash": data.hash,
+        "protocol": data.manifest.protocol,
+        "seed": given.seed,
+        "items_held_out": len(held_out),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "machine": Machine.here("cpu").model_dump(),
+        "rows": rows,
+    }
+    command = "benchmarks/new_items.py DATASET OUT --trained RUN"
+    write_text(RESULTS, json.dumps({"command": command, "sets": [*kept, result]}, indent=1) + "\n")
+    for row in rows:
+        gap = row["vip5_minus_it"]
+        between = f"VIP5 {gap['value']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"
+        print(f"{row['targets']:7} {row['system']:24} {row['metric']:8} {row['value']:.4f} (n {row['n']})  {between}")
+
+
+if __name__ == "__main__":
+    main()
