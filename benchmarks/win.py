@@ -58,7 +58,7 @@ class System(BaseModel):
 def run_system(system: System, rows: dict[str, Row], dataset: Dataset, folder: Path, seed: int) -> None:
     """Train or fit, and evaluate, as far as that is not done."""
     if system.row is not None:
-        settings = rows[system.row]
+        settings = rows.get(system.row) or Row(name=system.row, title=system.title)
         if system.row == "rules":
             from vip5.modalities import store_names
 

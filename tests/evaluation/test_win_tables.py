@@ -39,7 +39,8 @@ def folder(tmp_path) -> Path:
         row("cut", "NDCG@10", 0.07, -0.005),
     ]  # fmt: skip
     stored = {
-        "command": "made by hand", "date": "2030-01-02T00:00:00", "version": "1", "machine": {"cpu": "Some", "cores": 2},
+        "command": "made by hand", "date": "2030-01-02T00:00:00", "version": "1",
+        "machine": {"cpu": "Some", "cores": 2},
         "systems": [{"name": n, "title": t, "settings": [], "of": None, "row": r} for n, t, r in systems],
         "rows": rows,
         "trainings": [{"data": "shop", "system": "vip5", "seed": 0, "epochs": 20, "best_epoch": 14, "validation": 0.07,
