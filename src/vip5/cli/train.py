@@ -55,10 +55,10 @@ def train_run(
     with together() as processes:
         settings, data, device = configure(), Dataset(dataset), best_device(device)
         made = make_built_in(data, progress=True) if EVERY in settings.modalities and processes.first else {}
-        if made:
-            report(f"made vectors of the items: {', '.join(made)} (others: vip5 data encode)")
         processes.wait()
         run = Run.new(settings, data)
+        if made:
+            report(f"made vectors of the items: {', '.join(made)} (others: vip5 data encode)")
         summary = run_training(run, out, device, quiet=as_json, processes=processes)
     if not processes.first:
         return

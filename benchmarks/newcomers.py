@@ -1,11 +1,11 @@
-"""Items that come later: a tenth of the items is held out of training altogether and added by content alone.
+"""Who and what comes later: a tenth of the items, or of the people, is held out of training altogether.
 
-Usage: python benchmarks/new_items.py DATASET OUT [--trained RUN] [--seed N]
+Usage: python benchmarks/newcomers.py items|people DATASET OUT [--trained RUN] [--seed N]
 
-DATASET has vectors of its items. In OUT/before it is prepared without the held-out items and without what was bought of
-them; a VIP5 by recipe best is trained there (OUT/run) and takes the items in by `vip5 extend`. What is counted
-(transitions and so on) never saw them. All are asked for the test items of DATASET, over its whole catalogue; RUN is
-the same model trained with all items, for comparison. Adds to benchmarks/results/new_items.json.
+DATASET has vectors of its items. In OUT/before it is prepared without the held-out items and what was bought of them,
+or without the held-out people; a VIP5 by recipe best is trained there (OUT/run) and takes the newcomers in by what
+`vip5 extend` does. What is counted (transitions and so on) never saw them. All are asked for the test items of DATASET,
+over its whole catalogue; RUN is the same model trained with everything. Adds to benchmarks/results/newcomers.json.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from vip5.predict.model import TrainedModel
 from vip5.training import Run, load_config, train
 from vip5.training.extend import extend
 
-RESULTS = Path(__file__).parent / "results" / "new_items.json"
+RESULTS = Path(__file__).parent / "results" / "newcomers.json"
 SHARE, METRICS = 0.1, ("HR@10", "NDCG@10")
 
 
@@ -45,19 +45,23 @@ def without(rows: Ragged, items: np.ndarray) -> Ragged:
     return Ragged.from_lengths(rows.values[kept], np.bincount(rows.rows[kept], minlength=len(rows)))
 
 
-def data_before(data: Dataset, held_out: np.ndarray, folder: Path) -> Dataset:
-    """The data set without the items, with the vectors of the others."""
+def emptied(rows: Ragged, which: np.ndarray) -> Ragged:
+    """The rows, those that are marked (bool [n]) without anything."""
+    kept = ~which[rows.rows]
+    return Ragged.from_lengths(rows.values[kept], np.where(which, 0, rows.lengths))
+
+
+def data_before(data: Dataset, left: Ragged, items: np.ndarray, folder: Path) -> Dataset:
+    """The data set as it was: what each person had bought (n_users rows, some empty), and the items there were."""
     if not (folder / "dataset/manifest.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        left = without(data.sequences, held_out)
         enough = np.flatnonzero(left.lengths >= 3)  # to be trained, validated and tested
         left, users = left.take(enough), data.users["user"].gather(enough)
         place = np.arange(len(left.values)) - np.repeat(left.offsets[:-1], left.lengths)
         table = {"user": users.gather(left.rows), "item": data.items["item"].gather(left.values)}
         pl.DataFrame(table | {"timestamp": place}).write_parquet(folder / "interactions.parquet")
-        others = np.setdiff1d(np.arange(data.n_items), held_out)
         columns = [name for name in ("item", "title", "brand", "categories", "description") if name in data.items]
-        data.items[others].select(columns).write_parquet(folder / "items.parquet")
+        data.items[items].select(columns).write_parquet(folder / "items.parquet")
         prepare(
             folder / "dataset",
             interactions=folder / "interactions.parquet",
@@ -81,15 +85,27 @@ def data_before(data: Dataset, held_out: np.ndarray, folder: Path) -> Dataset:
     return before
 
 
-def measured(data: Dataset, held_out: np.ndarray, before: Dataset, out: Path, trained: Path | None) -> list[dict]:
-    """HR@10 and NDCG@10 for targets that are new and for the others, of all systems, and VIP5 minus each."""
+def measured(
+    data: Dataset,
+    counted: Ragged,
+    new_items: np.ndarray,
+    new: np.ndarray,
+    before: Dataset,
+    out: Path,
+    trained: Path | None,
+) -> list[dict]:
+    """HR@10 and NDCG@10 for what is new and for the others, of all systems, and VIP5 minus each.
+
+    counted: the training part that is known; new_items: bool [n_items]; new: which of the tested people are looked at
+    as new, for themselves or for their target, bool [n].
+    """
     if not is_finished(out / "run"):
         train(Run.new(load_config(), before), out / "run", quiet=True)
-    counted, texts = without(data.history("train"), held_out), item_texts(data.items)
+    texts = item_texts(data.items)
     vectors = {name: (s.matrix, s.mask) for name in store_names(data) for s in [open_modality(data, name)]}
     run = extend(out / "run", data)
     assert run.terms is not None
-    run.terms = run.terms.renewed(counted, data.n_items, vectors, texts, np.isin(np.arange(data.n_items), held_out))
+    run.terms = run.terms.renewed(counted, data.n_items, vectors, texts, new_items)
     rules = Rules.fit(before, vectors=list(vectors))
     rules = Rules(
         rules.terms.renewed(counted, data.n_items, vectors, texts, np.zeros(data.n_items, bool)),
@@ -108,7 +124,7 @@ def measured(data: Dataset, held_out: np.ndarray, before: Dataset, out: Path, tr
         full = TrainedModel.load(trained)
         found["trained with all items"] = scored_next(full, "A-3", people, held.histories, 10, left_out).items
     metrics = {name: ranking_metrics(ranks_in_list(items, held.targets), (10,)) for name, items in found.items()}
-    new, rows = np.isin(held.targets, held_out), []
+    rows = []
     for group, inside in (("new", new), ("others", ~new)):
         for name in found:
             for metric in METRICS:
@@ -134,29 +150,41 @@ def by_content(rules: Rules, histories: Ragged, left_out: Ragged | None) -> np.n
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=["items", "people"])
     parser.add_argument("dataset", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--trained", type=Path)
-    parser.add_argument("--seed", type=int, default=0, help="of the draw of the items")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw of what is held out")
     given = parser.parse_args()
     data = Dataset(given.dataset)
-    drawn = np.random.default_rng(given.seed).permutation(data.n_items)[: round(SHARE * data.n_items)]
-    held_out = np.sort(drawn)
-    rows = measured(data, held_out, data_before(data, held_out, given.out / "before"), given.out, given.trained)
+    n = data.n_items if given.kind == "items" else data.n_users
+    drawn = np.zeros(n, bool)
+    drawn[np.random.default_rng(given.seed).permutation(n)[: round(SHARE * n)]] = True
+    held = HeldOut.of(data)
+    if given.kind == "items":
+        left, counted = (without(rows, np.flatnonzero(drawn)) for rows in (data.sequences, data.history("train")))
+        items, new = np.flatnonzero(~drawn), drawn[held.targets]
+    else:
+        left, counted = (emptied(rows, drawn) for rows in (data.sequences, data.history("train")))
+        items, new = np.unique(left.values), drawn[held.users]
+    new_items = np.isin(np.arange(data.n_items), items, invert=True)
+    before = data_before(data, left, items, given.out / "before")
+    rows = measured(data, counted, new_items, new, before, given.out, given.trained)
     stored = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {"sets": []}
-    kept = [one for one in stored["sets"] if one["data"] != data.manifest.name]
+    kept = [one for one in stored["sets"] if (one["data"], one["new"]) != (data.manifest.name, given.kind)]
     result = {
         "data": data.manifest.name,
         "data_hash": data.hash,
         "protocol": data.manifest.protocol,
         "seed": given.seed,
-        "items_held_out": len(held_out),
+        "new": given.kind,
+        "held_out": int(drawn.sum()),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,
         "machine": Machine.here("cpu").model_dump(),
         "rows": rows,
     }
-    command = "benchmarks/new_items.py DATASET OUT --trained RUN"
+    command = "benchmarks/newcomers.py items|people DATASET OUT --trained RUN"
     write_text(RESULTS, json.dumps({"command": command, "sets": [*kept, result]}, indent=1) + "\n")
     for row in rows:
         gap = row["vip5_minus_it"]
