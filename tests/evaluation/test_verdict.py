@@ -9,6 +9,7 @@ from vip5.evaluation.held_out import HeldOut
 from vip5.evaluation.intervals import Difference, Estimate
 from vip5.evaluation.options import EvaluateOptions
 from vip5.evaluation.ranking import ranking_metrics, ranks_in_list
+from vip5.evaluation.report import write_report
 from vip5.evaluation.results import Result
 from vip5.evaluation.rivals import fit_rivals
 from vip5.evaluation.tables import caption
@@ -83,3 +84,10 @@ def test_the_rivals_numbers_are_those_of_their_lists(model, tiny_data, prompt):
         r = own[rival.name]
         assert r.baseline_value == pytest.approx(value) and r.difference == pytest.approx(r.value - value)
     assert [type(rival) for rival in fit_rivals(tiny_data)] == [ItemKNN, Rules]
+
+
+def test_the_page_says_it_too(results, tmp_path):
+    found = [result("item-knn", 0.15, 0.10, 0.02), result("rules", 0.15, 0.12, 0.02)]
+    page = tmp_path / "report.html"
+    write_report(page, "A shop", [results.model_copy(update={"results": tuple(found)})])
+    assert f"<strong>{verdict(found)[0]}</strong>" in page.read_text(encoding="utf-8")

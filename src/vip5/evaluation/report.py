@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from vip5.evaluation.results import Results
 from vip5.evaluation.tables import ACCURACY, BADGES, Row, Section, audit_lines, noted, sections
+from vip5.evaluation.verdict import verdict
 from vip5.files import write_text
 
 MOST_CASES = 12
@@ -76,6 +77,7 @@ def write_report(
     groups = [section for section in sections(shown) if section.about == ACCURACY]
     page = template.render(
         title=title,
+        verdicts=[line for run in results for line in verdict(run.results)],
         notes=[note, *dict.fromkeys(line for run in results for line in noted(run.notes))],
         runs=results,
         charts=[(section, _chart(section)) for section in groups],
