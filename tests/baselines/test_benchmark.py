@@ -67,9 +67,8 @@ def test_all_is_run_once_and_collected(call, tiny, tmp_path, monkeypatch):
     lines = [json.loads(line) for line in (tmp_path / "runs/shop/short-0/metrics.jsonl").read_text().splitlines()]
     assert short["training"]["validation"] == max(line["validation/NDCG@10"] for line in lines)
     evaluated = json.loads((tmp_path / "runs/shop/short-0/results.json").read_text())["results"]
-    (ndcg,) = [
-        r for r in evaluated if (r["prompt"], r["metric"], r["group"], r["kind"]) == ("B-5", "NDCG@10", "all", "model")
-    ]
+    about = ("B-5", "NDCG@10", "all", "model", "popularity")
+    (ndcg,) = [r for r in evaluated if (r["prompt"], r["metric"], r["group"], r["kind"], r["baseline"]) == about]
     assert short["test"]["B-5"]["NDCG@10"]["value"] == ndcg["value"] and set(short["test"]) == {"A-3", "B-5"}
     why = {(lack["row"], lack["why"]): lack["seeds"] for lack in stored["not_run"]}
     assert why["of-the-future", "not registered"] == [0, 1, 2] and why["dear", "not run"] == [0, 1, 2]

@@ -260,7 +260,7 @@ def model(data, **optim):
         "samples": {"next": 2, "next_yes_no": 0, "yes_no": 0, "choice": 0},
         "optim": {"epochs": 2, "batch_size": 32, "precision": "fp32"} | optim,
     }
-    return TunedModel("best", data, given, "cpu")
+    return TunedModel("prompts", data, given, "cpu")
 
 
 @pytest.mark.slow

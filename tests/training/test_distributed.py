@@ -206,7 +206,19 @@ def test_as_a_user_types_it(settings, start, tiny_data, tmp_path):
     def torchrun() -> subprocess.Popen:
         launch = ["torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
         launch += ["--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]
-        words = ["-m", "vip5", "train", str(tiny_data.path), *settings, "--out", str(out), "--device", "cpu"]
+        words = [
+            "-m",
+            "vip5",
+            "train",
+            str(tiny_data.path),
+            "--recipe",
+            "prompts",
+            *settings,
+            "--out",
+            str(out),
+            "--device",
+            "cpu",
+        ]
         return subprocess.Popen(
             [sys.executable, "-m", *launch, *words],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | LOOPBACK,

@@ -29,7 +29,7 @@ def lines(folder: Path) -> list[dict]:
 
 def start(data: Path, out: Path, settings: list[str]) -> subprocess.Popen:
     """`vip5 train` in a process of its own, as a user types it."""
-    words = ["train", data, *settings, "run.save_seconds=0", "--out", out, "--device", "cpu"]
+    words = ["train", data, "--recipe", "prompts", *settings, "run.save_seconds=0", "--out", out, "--device", "cpu"]
     return subprocess.Popen(
         [sys.executable, "-m", "vip5.cli.main", *map(str, words)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -23,7 +23,10 @@ def validation_score(run: TrainedModel, dataset: Dataset, users: int, beams: int
     name = "A-3" if "A-3" in names else names[0]
     held = Validation.of(dataset, users)
     if held is None:
-        raise UserError("run.validate_epochs: no user has both a training and a validation part: set it to 0")
+        raise UserError(
+            "run.validate_epochs: no user has both a training and a validation part: set it to 0, "
+            "and say how long to train (optim.epochs=20)"
+        )
     items = next_items(run, name, held.users, held.histories, beams, None if held.again else held.histories).items
     hit = items[:, :_CUTOFF] == held.targets[:, None]
     gain = np.where(hit.any(axis=1), 1 / np.log2(hit.argmax(axis=1) + 2.0), 0.0)
