@@ -105,6 +105,20 @@ def alone(folder: Path) -> Iterator[bool]:
             yield True
 
 
+@contextmanager
+def attempt(folder: Path, job: str) -> Iterator[bool]:
+    """Whether no other call is at this run. Inside it is made; that it is done, or why it cannot be, is said."""
+    with alone(folder) as free:
+        if not free:
+            print(f"{job}: another call is at it", flush=True)
+        try:
+            yield free
+            if free:
+                print(f"{job}: done {datetime.now(UTC):%H:%M}", flush=True)
+        except UserError as error:
+            print(f"{job}: {error}", file=sys.stderr, flush=True)
+
+
 def collected(row: Row, folder: Path, seed: int) -> dict[str, Any]:
     """What a finished run has to tell; UserError where there is none, or one of other settings."""
     if row.registered not in BASELINES:
@@ -262,17 +276,11 @@ def run_all(rows: list[Row], given: argparse.Namespace, command: str) -> None:
                 folder, job = given.out / name / f"{row.name}-{seed}", f"{row.name} on {name}, seed {seed}"
                 if (folder / RESULTS).is_file():
                     continue
-                with alone(folder) as free:
-                    if not free:
-                        print(f"{job}: another call is at it", flush=True)
-                        continue
-                    try:
+                with attempt(folder, job) as free:
+                    if free:
                         baseline(row.registered)  # which says why there is none
                         opened.setdefault(name, Dataset(given.data / name))
                         run_one(row, opened[name], folder, seed, command)
-                        print(f"{job}: done {datetime.now(UTC):%H:%M}", flush=True)
-                    except UserError as error:
-                        print(f"{job}: {error}", file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -113,7 +113,7 @@ def main() -> None:
         "seeds": SEEDS,
         "settings": load_config("prompts", HERE / "codes.toml", [TEXT_ALONE]).model_dump(),
         "systems": [system_of(runs, dataset, scheme) for scheme, runs in of_scheme.items()],
-        "rules": [row for row in common if row["rule"] in ("popularity", "item-kNN")],
+        "rules": [row for row in common if row["rule"] in ("popularity", "item-knn")],
         "comparison": compared.as_dict(),
     }
     write_text(HERE / "results" / "codes.json", json.dumps(stored, indent=1, ensure_ascii=False) + "\n")

@@ -40,7 +40,7 @@ def codes(folder: Path) -> str:
         ]
         body.append(f"| {' | '.join(cells)} |")
     for name in ("popularity", "item-kNN"):
-        found = {r["task"]: r["metrics"] for r in stored["rules"] if r["rule"] == name}
+        found = {r["task"]: r["metrics"] for r in stored["rules"] if r["rule"].lower() == name.lower()}
         cells = [_bounds(found[TASKS[prompt]][metric]) for prompt, metric in SHOWN]
         body.append(f"| rule: {name} | clean | | | {' | '.join(cells)} | | | |")
     lines = ["\n".join(head + body), _differences(rows, best), _source(stored)]
@@ -68,7 +68,7 @@ def audit(folder: Path) -> str:
 
     def cell(name: str, codes: str, task: str, rule: str, metric: str) -> str:
         rules = by[name, codes]["rules"] if (name, codes) in by else []
-        found = [r["metrics"][metric]["value"] for r in rules if (r["task"], r["rule"]) == (task, rule)]
+        found = [r["metrics"][metric]["value"] for r in rules if (r["task"], r["rule"].lower()) == (task, rule.lower())]
         return _number(found[0]) if found else "–"
 
     rows = [

@@ -12,13 +12,12 @@ All systems of a set are compared with VIP5 by one call of what `vip5 compare --
 
 import argparse
 import json
-import sys
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from baselines import HERE, Row, alone, ending_after, read_rows, run_one
+from baselines import HERE, Row, attempt, ending_after, read_rows, run_one
 from pydantic import BaseModel, ConfigDict
 
 from vip5 import __version__
@@ -96,15 +95,9 @@ def run_all(systems: list[System], given: argparse.Namespace) -> None:
         folder, job = given.out / name / f"{system.name}-{seed}", f"{system.name} on {name}, seed {seed}"
         if name not in given.sets or seed not in system.seeds or (folder / RESULTS).is_file():
             continue
-        with alone(folder) as free:
-            if not free:
-                print(f"{job}: another call is at it", flush=True)
-                continue
-            try:
+        with attempt(folder, job) as free:
+            if free:
                 run_system(system, rows, Dataset(given.data / name), folder, seed)
-                print(f"{job}: done {datetime.now(UTC):%H:%M}", flush=True)
-            except UserError as error:
-                print(f"{job}: {error}", file=sys.stderr, flush=True)
 
 
 def collected(systems: list[System], name: str, out: Path) -> list[dict[str, Any]]:

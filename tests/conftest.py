@@ -46,7 +46,7 @@ def tiny_data(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_settings() -> list[str]:
-    """Settings over recipe best that train in a second or two."""
+    """Settings over recipe prompts that train in a second or two."""
     counts = ["samples.next=2", "samples.next_yes_no=1", "samples.yes_no=1", "samples.choice=1", "samples.candidates=8"]
     return [
         "model.tokenizer_size=400",

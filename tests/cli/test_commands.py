@@ -66,6 +66,25 @@ def test_train_and_evaluate(vip5, tiny_data, tiny_settings, tmp_path):
     assert (run / "ranks.parquet").is_file() and json.loads((run / "results.json").read_text())["notes"]
 
 
+@pytest.mark.slow
+def test_the_defaults_alone_and_then_a_newer_shop(vip5, tiny_data, tmp_path):
+    """No vectors are there, and nothing is set: what is read is made and named. The run then takes in the same shop."""
+    shutil.copytree(tiny_data.path, tmp_path / "data", ignore=shutil.ignore_patterns("modalities"))
+    run, words = tmp_path / "run", ["optim.epochs=2", "model.tokenizer_size=400"]
+    code, out, err = vip5("train", tmp_path / "data", *words, "--out", run, "--json")
+    told = json.loads(out)
+    assert code == 0 and told["vectors"] == "photo, text" and "made vectors of the items: photo, text" in err
+    code, out, _ = vip5("evaluate", run, "--prompts", "A-3,B-5", "--beams", 10)
+    assert code == 0 and re.search(r"(Best|No winner) for the next item: ", out) and "rules" in out
+    code, out, _ = vip5("extend", run, tmp_path / "data", "--out", tmp_path / "newer", "--json")
+    told = json.loads(out)
+    assert code == 0 and (told["items"], told["new_items"], told["new_people"]) == (40, 0, 0)
+    asked = ("--user", tiny_data.users["user"][0], "-n", 5, "--json")
+    before, after = (json.loads(vip5("recommend", folder, *asked)[1]) for folder in (run, tmp_path / "newer"))
+    assert [one["item"] for one in before["items"]] == [one["item"] for one in after["items"]]
+    assert vip5("extend", run, tmp_path / "data", "--out", tmp_path / "newer")[0] == 2
+
+
 def test_info(vip5, tiny_run, tiny_data):
     code, out, _ = vip5("data", "info", tiny_data.path, "--json")
     assert code == 0 and json.loads(out)["modalities"][:1] == ["photo"]

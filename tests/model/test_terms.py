@@ -130,3 +130,12 @@ def test_a_new_item_stands_where_its_content_alone_would_put_it(logs):
                 liker = int((like[row, open_known[row]] > like[row, item]).sum())
                 assert int((after[row, open_known[row]] > after[row, item]).sum()) == liker
     assert terms.new.any() and not torch.equal(after, before)
+
+
+def test_a_new_item_comes_last_where_nothing_is_known_of_a_person():
+    """After no history, and where the history has no vectors, no item is like it."""
+    vectors, there = np.random.default_rng(0).normal(size=(20, 6)), np.arange(20) != 5
+    terms = ScoreTerms(TermSettings(), 20, {"sound": unit(vectors, there)})
+    terms.new = torch.arange(20) >= 17
+    after = terms.place_new(torch.rand(2, 20) + 1.0, Ragged.from_lists([[], [5]]))
+    assert (after[:, 17:] <= after[:, :17].min(dim=1, keepdim=True).values).all()

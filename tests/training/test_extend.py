@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from vip5.data import Dataset
+from vip5.data import Dataset, Ragged
 from vip5.modalities.vectors import encode_vectors, open_vectors
 from vip5.predict.lists import item_scores
 from vip5.predict.model import TrainedModel
@@ -55,8 +55,6 @@ def run(old, tmp_path):
 
 def scores(model: TrainedModel, data: Dataset, history: list[str]) -> dict[str, float]:
     """Log-probability of each item after a history, by raw id, of the network alone."""
-    from vip5.data import Ragged
-
     rows = Ragged.from_lists([[data.items["item"].to_list().index(raw) for raw in history]])
     with torch.inference_mode():
         ((_, found),) = item_scores(model, "A-3", np.array([-1]), rows)
@@ -78,6 +76,32 @@ def test_items_keep_what_was_learnt_of_them_wherever_they_stand_now(run, old, ne
         shift = {round(after[raw] - before[raw], 4) for raw in KNOWN}
         assert len(shift) == 1 and shift.pop() < 0  # there is one item more to share with
     assert json.loads((tmp_path / "newer/run.json").read_text())["dataset"]["hash"] == newer.hash
+
+
+def test_an_item_that_came_twice_ago_is_still_new(run, old, newer, tmp_path):
+    once = extend(run, newer)
+    assert once.terms.new.tolist() == [True] + [False] * 20
+    once.finish(tmp_path / "once")
+    assert extend(tmp_path / "once", newer).terms.new.tolist() == once.terms.new.tolist()
+    assert TrainedModel.load(tmp_path / "once").terms.new.tolist() == once.terms.new.tolist()
+    assert extend(run, old).terms.new is None
+
+
+def test_a_new_person_is_the_mean_of_the_others(old, newer, tmp_path):
+    """Where people have tokens of their own."""
+    settings = ["model.tokenizer_size=300", "codes.users=atomic", "samples.forget_user=0.5", "optim.epochs=1"]
+    train(Run.new(load_config("best", None, settings), old), tmp_path / "run", quiet=True)
+    before, after = TrainedModel.load(tmp_path / "run").model, extend(tmp_path / "run", newer).model
+    assert newer.users["user"][0] == "0-new"
+    torch.testing.assert_close(after.user_tokens.weight[0], before.user_tokens.weight.mean(dim=0))
+    torch.testing.assert_close(after.user_tokens.weight[1:], before.user_tokens.weight)
+
+
+def test_who_was_never_named_in_training_is_not_named(run, old):
+    model, history = TrainedModel.load(run), Ragged.from_lists([[3, 4, 5]])
+    with torch.inference_mode():
+        known, nobody = (next(item_scores(model, "A-3", np.array([u]), history))[1] for u in (7, -1))
+    assert torch.equal(known, nobody)
 
 
 def test_a_new_item_is_what_its_vector_says(run, newer):

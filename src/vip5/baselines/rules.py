@@ -18,10 +18,10 @@ from vip5.baselines.validation import VALIDATE_USERS, Validation
 from vip5.data import Dataset, Ragged
 from vip5.modalities import open_modality
 from vip5.modalities.texts import item_texts
-from vip5.model.chosen import Judged, choose
+from vip5.model.chosen import Judged, affordable, choose
 from vip5.model.terms import POPULARITY, TOGETHER, TRANSITIONS, WORDS, ScoreTerms, TermSettings
 
-_PEOPLE = 512  # at once
+_PEOPLE, _SCORES = 512, 2**23  # people, and people times items, at once
 
 
 class RulesSettings(BaselineSettings):
@@ -58,14 +58,15 @@ class Rules(Ranker):
         texts = item_texts(dataset.items)
         terms = ScoreTerms.of(settings.terms, dataset.history("train"), dataset.n_items, vectors, texts)
         system = cls(terms, settings, dataset.n_users)
-        held = Validation.of(dataset, settings.validate_users)
+        held = Validation.of(dataset, affordable(settings.validate_users, dataset.n_items))
         if held is None:
             terms.weights = terms.choice_weights = dict.fromkeys(terms.names, 0.0) | {POPULARITY: 0.01}
             return system
 
         def roots(rows: np.ndarray) -> Iterator[tuple[np.ndarray, Tensor]]:
-            for at in range(0, len(rows), _PEOPLE):
-                part = np.arange(at, min(at + _PEOPLE, len(rows)))
+            at_once = max(1, min(_PEOPLE, _SCORES // dataset.n_items))
+            for at in range(0, len(rows), at_once):
+                part = np.arange(at, min(at + at_once, len(rows)))
                 yield part, system.root(held.histories.take(rows[part]))
 
         choose(terms, Judged(held.histories, held.targets, held.again, roots))

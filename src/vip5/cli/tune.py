@@ -4,11 +4,15 @@ import shlex
 import sys
 from math import inf
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vip5.cli.options import Device, Json, RecipeName, print_json, print_table
+
+if TYPE_CHECKING:
+    from vip5.data import Dataset
+    from vip5.search.tuned import TunedModel
 
 _SHOWN = 10  # trials in the table
 
@@ -43,14 +47,14 @@ def tune(
     from vip5.errors import UserError
     from vip5.search.search import BEST
     from vip5.search.search import tune as search
-    from vip5.search.tuned import Tuned, TunedBaseline, TunedModel
+    from vip5.search.tuned import Tuned, TunedBaseline
     from vip5.training import best_device
     from vip5.training.config import read_settings
 
     given = read_settings(config, [*(overrides or []), *([] if seed is None else [f"seed={seed}"])])
     tuned: Tuned
     if name == "vip5":
-        tuned = TunedModel(recipe or "best", Dataset(dataset), given, best_device(device))
+        tuned = _model(recipe or "best", Dataset(dataset), given, best_device(device), quiet=as_json)
     elif recipe is not None:
         raise UserError(f"--recipe is of vip5, not of {name}: give settings as KEY=VALUE")
     else:
@@ -76,6 +80,17 @@ def tune(
     note += f"Best: --config {out / BEST}" if found["best"] else f"No trial gave a number: {rows[0].get('why')}"
     columns = ["trial", "", f"validation {found['goal']}", "best epoch", "minutes", "settings"]
     print_table(f"Tuned {name} on {dataset}", columns, shown, note)
+
+
+def _model(recipe: str, dataset: "Dataset", given: dict[str, Any], device: str, quiet: bool) -> "TunedModel":
+    """VIP5 as `vip5 train` would train it, with the vectors that the data set can have by itself."""
+    from vip5.modalities.builtin import make_built_in
+    from vip5.search.tuned import TunedModel
+    from vip5.training.config import EVERY, configure
+
+    if EVERY in configure(recipe, given, "fixed settings").modalities:
+        make_built_in(dataset, progress=not quiet)
+    return TunedModel(recipe, dataset, given, device)
 
 
 def _short(value: object) -> str:

@@ -1,7 +1,6 @@
-"""The baselines that stand beside every evaluation, for they are fitted in a moment: item-kNN, and the rules."""
+"""The baselines that stand beside every evaluation, for they need no training: item-kNN, and the rules."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -10,8 +9,6 @@ from vip5.baselines.item_knn import ItemKNN
 from vip5.baselines.rules import Rules
 from vip5.data import Dataset
 from vip5.evaluation.held_out import HeldOut
-from vip5.evaluation.intervals import estimate, paired_difference
-from vip5.evaluation.results import Result
 from vip5.evaluation.scores import Ranked
 from vip5.modalities import store_names
 
@@ -28,21 +25,3 @@ def ranked_by(rival: Ranker, held: HeldOut, lists: Sequence[np.ndarray] | None, 
     else:
         ranked = [rival.rank_candidates(shown, held.histories, held.users) for shown in lists]
     return Ranked.of_lists(ranked, held.targets)
-
-
-def beside(
-    ours: Ranked, theirs: Ranked, rival: str, about: dict[str, Any], cutoffs: Sequence[int], seed: int
-) -> list[Result]:
-    """A system's accuracy, that of a baseline on the same users, and the paired difference."""
-    found, other = ours.accuracy(cutoffs), theirs.accuracy(cutoffs)
-    return [
-        Result.of(
-            estimate(values, seed=seed),
-            estimate(other[metric], seed=seed),
-            paired_difference(values, other[metric], seed=seed),
-            **about,
-            metric=metric,
-            baseline=rival,
-        )
-        for metric, values in found.items()
-    ]

@@ -43,6 +43,24 @@ class Ranked:
         return {name: values.mean(axis=1) for name, values in ranking_metrics(self.ranks, cutoffs).items()}
 
 
+def beside(
+    ours: Ranked, theirs: Ranked, baseline: str, about: dict[str, Any], cutoffs: Sequence[int], seed: int
+) -> list[Result]:
+    """A system's accuracy, that of a baseline on the same users, and the paired difference."""
+    found, other = ours.accuracy(cutoffs), theirs.accuracy(cutoffs)
+    return [
+        Result.of(
+            estimate(values, seed=seed),
+            estimate(other[metric], seed=seed),
+            paired_difference(values, other[metric], seed=seed),
+            **about,
+            metric=metric,
+            baseline=baseline,
+        )
+        for metric, values in found.items()
+    ]
+
+
 def ranking_results(
     found: Ranked,
     baseline: Ranked,
@@ -60,17 +78,7 @@ def ranking_results(
     at the largest k, but for accuracy. `again`: lists may hold what the user had before.
     """
     k, ours, theirs = max(cutoffs), found.accuracy(cutoffs), baseline.accuracy(cutoffs)
-    results = [
-        Result.of(
-            estimate(values, seed=seed),
-            estimate(theirs[metric], seed=seed),
-            paired_difference(values, theirs[metric], seed=seed),
-            **about,
-            metric=metric,
-            baseline=POPULARITY,
-        )
-        for metric, values in ours.items()
-    ]
+    results = beside(found, baseline, POPULARITY, about, cutoffs, seed)
     if about["task"] == NEXT_ITEM:
         own, other = (_recommended(system.lists[0], counts, k, seed) for system in (found, baseline))
         results += [

@@ -26,6 +26,8 @@ _CALIBRATED = 500  # people over whose catalogue the power is chosen
 _AMONG = 100  # candidates of one-of-N
 _DRAWN = 1000  # uniform items by which it is estimated how many candidates would stand before the right one
 
+_SCORED = 200_000_000  # people times items, at most, that choosing looks at: a minute or two
+
 Roots = Iterator[tuple[np.ndarray, Tensor]]  # some rows of the people, and what the terms are added to [rows, I]
 
 
@@ -57,6 +59,11 @@ class Judged:
                 part = self.histories.take(rows)
                 target_N1 = torch.from_numpy(self.targets[rows].astype(np.int64)).to(root_NI.device)[:, None]
                 yield part, target_N1, root_NI if self.again else closed(root_NI, part, -1.0)
+
+
+def affordable(people: int, n_items: int) -> int:
+    """So many people at most are worth looking at: fewer where the catalogue is large."""
+    return max(1, min(people, _SCORED // n_items))
 
 
 def choose(terms: ScoreTerms, judged: Judged) -> None:

@@ -167,7 +167,8 @@ class ScoreTerms:
         like_BI.masked_fill_(score_BI == -torch.inf, -1.0)
         known_BK, own_BN = like_BI[:, ~new_I].sort(dim=1).values, like_BI[:, new_I].contiguous()
         by_score_BK = score_BI[:, ~new_I].nan_to_num_(neginf=_LOWEST).sort(dim=1).values
-        above_BN = torch.searchsorted(known_BK, own_BN, right=True).clamp_(1, known_BK.shape[1] - 1)
+        # Below all that are as like: what is like nothing, as after no history at all, comes last.
+        above_BN = torch.searchsorted(known_BK, own_BN).clamp_(1, known_BK.shape[1] - 1)
         low_BN, high_BN = known_BK.gather(1, above_BN - 1), known_BK.gather(1, above_BN)
         share_BN = (own_BN - low_BN) / (high_BN - low_BN).clamp(min=1e-6)  # above 1 for what is liker than all known
         from_BN, to_BN = by_score_BK.gather(1, above_BN - 1), by_score_BK.gather(1, above_BN)

@@ -23,7 +23,7 @@ class ModalityPart(BaseModel):
 
 
 class Taught(BaseModel):
-    """Samples of each task that a training draws for each user and epoch; of a task with 0 nothing is learnt."""
+    """What a training draws for each user and epoch: samples of each task, of which one with 0 is not learnt."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,6 +32,8 @@ class Taught(BaseModel):
     yes_no: int = Field(5, ge=0)
     choice: int = Field(5, ge=0)
     explain: float = Field(1.0, ge=0)  # for each review; 0.2: for every fifth, others in each epoch
+    # Of samples of histories in the decoder (prompts.history): the share that does not say who it is.
+    forget_user: float = Field(0.0, ge=0, le=1)
 
 
 class AnswerConfig(BaseModel):

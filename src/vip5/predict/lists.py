@@ -193,6 +193,8 @@ def _asked_next(run: TrainedModel, prompt: str, users: np.ndarray, histories: Ra
     compiler, recent = _compiler(run, prompt, "next"), histories.last(run.config.prompts.max_history)
     first = np.zeros(len(users), int)
     if run.config.prompts.history == "decoder":
+        if run.config.samples.forget_user == 1:  # names were never taught, so they would only disturb
+            users = np.full(len(users), -1)
         return compiler, Samples.of(first, users, then=recent)
     return compiler, Samples.of(first, users, recent)
 

@@ -50,7 +50,6 @@ class SamplesPart(Taught):
     last_positions: Literal["any"] | PositiveInt = 3  # a next-item target is one of the last n of the training part
     # Of samples of histories in the decoder (prompts.history):
     leave_out: float = Field(0.0, ge=0, lt=1)  # the share of a history's items that an epoch passes over
-    forget_user: float = Field(0.0, ge=0, le=1)  # the share of samples that do not say who it is
     shortest_history: int = Field(1, ge=1)  # items that a history shows at least
     first_positions: int = Field(3, ge=1)  # a history starts at one of the first n
 

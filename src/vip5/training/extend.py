@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+import torch
+
 from vip5.data import Dataset
 from vip5.modalities.texts import item_texts
 from vip5.predict.folder import read_run
@@ -23,10 +27,28 @@ def extend(folder: Path, dataset: Dataset) -> Run:
     config = RunConfig.model_validate(read_run(folder, "model")["config"])
     backbone = config.model.model_copy(update={"backbone": str(folder), "tokenizer": None})
     run = Run.new(config.model_copy(update={"model": backbone}), dataset)
+    if run.model.user_tokens is not None:
+        _be_average(run, old)
     run.model.eval()
     if old.terms is not None:
         vectors = scored_vectors(config, run.stores)
         history, texts = dataset.history("train"), item_texts(dataset.items)
-        new = ~dataset.items["item"].is_in(old.catalogue.items["item"].to_list()).to_numpy()
-        run.terms = old.terms.renewed(history, dataset.n_items, vectors, texts, new)
+        run.terms = old.terms.renewed(history, dataset.n_items, vectors, texts, _untaught(old, dataset))
     return run
+
+
+def _untaught(old: TrainedModel, dataset: Dataset) -> np.ndarray:
+    """Which items came after the training, bool [n_items]; those of an earlier extension are among them."""
+    assert old.terms is not None
+    known = old.catalogue.items["item"]
+    taught = known if old.terms.new is None else known.filter(pl.Series(~old.terms.new.cpu().numpy()))
+    return ~dataset.items["item"].is_in(taught.to_list()).to_numpy()
+
+
+@torch.no_grad()
+def _be_average(run: Run, old: TrainedModel) -> None:
+    """Give people of whom nothing was learnt the mean of the rows of the others."""
+    assert run.model.user_tokens is not None
+    known = torch.from_numpy(run.dataset.users["user"].is_in(old.catalogue.users["user"].to_list()).to_numpy())
+    weight = run.model.user_tokens.weight
+    weight[~known] = weight[known].mean(dim=0)

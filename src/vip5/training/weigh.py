@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vip5.data import Dataset
 from vip5.modalities.texts import item_texts
-from vip5.model.chosen import Judged, choose
+from vip5.model.chosen import Judged, affordable, choose
 from vip5.model.terms import ScoreTerms
 from vip5.predict.lists import item_scores
 from vip5.predict.model import TrainedModel, scored_vectors
@@ -21,7 +21,8 @@ def weigh(run: TrainedModel, dataset: Dataset, prompt: str, people: int) -> None
     users = dataset.tested("validation")
     if not len(users):
         return
-    users = users[np.unique(np.linspace(0, len(users) - 1, min(people, len(users))).astype(int))]
+    most = min(affordable(people, dataset.n_items), len(users))
+    users = users[np.unique(np.linspace(0, len(users) - 1, most).astype(int))]
     histories = dataset.history("validation").take(users)
 
     def roots(rows: np.ndarray) -> Iterator[tuple[np.ndarray, Tensor]]:
