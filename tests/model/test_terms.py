@@ -132,6 +132,17 @@ def test_a_new_item_stands_where_its_content_alone_would_put_it(logs):
     assert terms.new.any() and not torch.equal(after, before)
 
 
+def test_a_new_item_that_is_liker_than_twins_stands_just_above_them():
+    vectors = np.array([[1, 0, 0], [0.9, 0.3, 0], [0.9, 0.3, 0], [0, 1, 0], [0, 0, 1], [0.99, 0.05, 0]])
+    terms = ScoreTerms(
+        TermSettings(), 6, {"sound": torch.nn.functional.normalize(torch.tensor(vectors).float(), dim=1)}
+    )
+    terms.new = torch.arange(6) == 5
+    before = torch.tensor([[-torch.inf, -2.0, -3.0, -5.0, -6.0, -9.0]])  # the history's own item must not come out
+    after = terms.place_new(before.clone(), Ragged.from_lists([[0]]))
+    assert -2.0 < float(after[0, 5]) <= -1.0 and torch.equal(after[:, 1:5], before[:, 1:5])
+
+
 def test_a_new_item_comes_last_where_nothing_is_known_of_a_person():
     """After no history, and where the history has no vectors, no item is like it."""
     vectors, there = np.random.default_rng(0).normal(size=(20, 6)), np.arange(20) != 5

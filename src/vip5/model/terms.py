@@ -170,7 +170,8 @@ class ScoreTerms:
         # Below all that are as like: what is like nothing, as after no history at all, comes last.
         above_BN = torch.searchsorted(known_BK, own_BN).clamp_(1, known_BK.shape[1] - 1)
         low_BN, high_BN = known_BK.gather(1, above_BN - 1), known_BK.gather(1, above_BN)
-        share_BN = (own_BN - low_BN) / (high_BN - low_BN).clamp(min=1e-6)  # above 1 for what is liker than all known
+        # Above 1 for what is liker than all known, but not by much, though the two likest be twins.
+        share_BN = ((own_BN - low_BN) / (high_BN - low_BN).clamp(min=1e-6)).clamp_(-1, 2)
         from_BN, to_BN = by_score_BK.gather(1, above_BN - 1), by_score_BK.gather(1, above_BN)
         placed_BN = torch.lerp(from_BN, to_BN, share_BN)
         score_BI[:, new_I] = torch.where(score_BI[:, new_I] == -torch.inf, -torch.inf, placed_BN)
