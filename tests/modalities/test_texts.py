@@ -51,6 +51,21 @@ def test_texts_of_items(dataset) -> None:
         texts_of(dataset, "{description}")
 
 
+def test_the_text_of_reviews_is_of_the_training_part_alone(make_shop) -> None:
+    bought = {f"u{n}": ["a", "b", "c", "d"] for n in range(3)}
+    reviews = [
+        {"user": user, "item": item, "text": f"{user} on  {item}", "rating": 5.0}
+        for user, row in bought.items()
+        for item in row
+    ]
+    dataset = make_shop(bought, reviews=reviews)
+    of = dict(zip(dataset.items["item"], range(dataset.n_items), strict=True))
+    assert dict(texts_of(dataset, "{reviews}")) == {
+        of["a"]: "u0 on a u1 on a u2 on a",
+        of["b"]: "u0 on b u1 on b u2 on b",
+    }  # c is the validation item of everybody, d the test item
+
+
 def test_hash_tells_texts_apart() -> None:
     texts = [[(0, "ab"), (1, "c")], [(0, "a"), (1, "bc")], [(0, "ab"), (2, "c")], [(0, "ab")], [(0, "ab;1:1:c")]]
     assert len({hash_of_texts(each) for each in texts}) == len(texts)

@@ -55,7 +55,7 @@ class Rules(Ranker):
     def _fit(cls, dataset: Dataset, settings: RulesSettings, folder: Path | None, device: str, quiet: bool) -> Self:
         stores = {name: open_modality(dataset, name) for name in settings.vectors}
         vectors = {name: (store.matrix, store.mask) for name, store in stores.items()}
-        texts = item_texts(dataset.items)
+        texts = item_texts(dataset)
         terms = ScoreTerms.of(settings.terms, dataset.history("train"), dataset.n_items, vectors, texts)
         system = cls(terms, settings, dataset.n_users)
         held = Validation.of(dataset, affordable(settings.validate_users, dataset.n_items))

@@ -30,8 +30,8 @@ EncoderName = Annotated[
 TemplateText = Annotated[
     str | None,
     typer.Option(
-        help='text: what is read of an item, over {title}, {brand}, {categories} and {description}; "{title} . {brand} '
-        '. {categories}" when not given.'
+        help="text: what is read of an item, over {title}, {brand}, {categories}, {description} and {reviews}, those "
+        'of the training part; "{title} . {brand} . {categories}" when not given.'
     ),
 ]
 Dim = Annotated[int | None, typer.Option(min=1, help="tfidf, copurchase: numbers in a vector; 128 when not given.")]

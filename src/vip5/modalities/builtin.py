@@ -22,6 +22,6 @@ def make_built_in(dataset: Dataset, progress: bool = False) -> dict[str, Encodin
     makers: dict[str, Callable[[], Encoding]] = {}
     if "photo" not in there and any(dataset.photo_path(item) is not None for item in range(dataset.n_items)):
         makers["photo"] = lambda: encode(dataset, BasicEncoder(), progress=progress)
-    if "text" not in there and any(item_texts(dataset.items)):
+    if "text" not in there and any(item_texts(dataset)):
         makers["text"] = lambda: encode_tfidf(dataset)
     return {name: make() for name, make in makers.items()}

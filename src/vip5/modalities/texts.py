@@ -11,7 +11,7 @@ import polars as pl
 from vip5.data import Dataset
 from vip5.errors import UserError
 
-FIELDS = ("title", "brand", "categories", "description")
+FIELDS = ("title", "brand", "categories", "description", "reviews")  # reviews: those of the training part
 TEMPLATE = "{title} . {brand} . {categories}"
 
 Texts = list[tuple[int, str]]  # item and its text
@@ -67,17 +67,19 @@ def texts_of(dataset: Dataset, template: str = TEMPLATE) -> Texts:
 
     Raises: UserError for a template that is none, or where no item has any of its fields.
     """
-    texts = [(item, text) for item, text in enumerate(item_texts(dataset.items, template)) if text]
+    texts = [(item, text) for item, text in enumerate(item_texts(dataset, template)) if text]
     if not texts:
         names = ", ".join(sorted({name for _, _, name in Template.parse(template).parts}))
         raise UserError(f"no item of {dataset.path} has any of {names}: give another --template")
     return texts
 
 
-def item_texts(items: pl.DataFrame, template: str = TEMPLATE) -> list[str]:
+def item_texts(dataset: Dataset, template: str = TEMPLATE) -> list[str]:
     """The text of every item, white space made single; empty where it has none of the fields."""
     parsed = Template.parse(template)
-    rows = items.select(sorted({name for _, _, name in parsed.parts})).iter_rows(named=True)
+    fields = sorted({name for _, _, name in parsed.parts})
+    items = dataset.items.with_columns(_training_reviews(dataset)) if "reviews" in fields else dataset.items
+    rows = items.select(fields).iter_rows(named=True)
     return [parsed.fill({name: _plain(value) for name, value in row.items()}) for row in rows]
 
 
@@ -87,6 +89,15 @@ def hash_of_texts(texts: Texts) -> str:
     for item, text in texts:
         digest.update(f"{item}:{len(text)}:{text};".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+def _training_reviews(dataset: Dataset) -> pl.Series:
+    """What the reviews of each item say, a list of texts; nothing of a held-out review is read."""
+    said: list[list[str]] = [[] for _ in range(dataset.n_items)]
+    written = dataset.reviews.filter((pl.col("split") == "train") & pl.col("text").is_not_null())
+    for item, text in written.select("item", "text").iter_rows():
+        said[item].append(text)
+    return pl.Series("reviews", said, pl.List(pl.String))
 
 
 def _plain(value: str | Iterable[str | None] | None) -> str:

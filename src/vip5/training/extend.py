@@ -32,7 +32,7 @@ def extend(folder: Path, dataset: Dataset) -> Run:
     run.model.eval()
     if old.terms is not None:
         vectors = scored_vectors(config, run.stores)
-        history, texts = dataset.history("train"), item_texts(dataset.items)
+        history, texts = dataset.history("train"), item_texts(dataset)
         run.terms = old.terms.renewed(history, dataset.n_items, vectors, texts, _untaught(old, dataset))
     return run
 

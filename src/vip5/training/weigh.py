@@ -16,7 +16,7 @@ from vip5.predict.model import TrainedModel, scored_vectors
 def weigh(run: TrainedModel, dataset: Dataset, prompt: str, people: int) -> None:
     """Give a trained model its terms, by so many people of the validation part at most. Without one no term counts."""
     config = run.config
-    vectors, texts = scored_vectors(config, run.stores), item_texts(dataset.items)
+    vectors, texts = scored_vectors(config, run.stores), item_texts(dataset)
     run.terms = ScoreTerms.of(config.scores, dataset.history("train"), dataset.n_items, vectors, texts).to(run.device)
     users = dataset.tested("validation")
     if not len(users):
