@@ -55,6 +55,7 @@ def filled(text: str, folder: Path = RESULTS) -> str:
             "speed-summary": speed_tables.summary,
             "win": win_tables.systems,
             "win-summary": win_tables.summary,
+            "win-explanations": win_tables.explanations,
         }
         return own[name](folder) if name in own else markdown(Results.load(folder / f"{name}.json"), [ACCURACY, BEYOND])
 

@@ -1,4 +1,5 @@
-"""Tables of `results/win.json`: VIP5 beside the best baseline of each set, and every system that was measured."""
+"""Tables of `results/win.json`: VIP5 beside the best baseline of each set, every system that was measured, and
+explanations with some of their sentences."""
 
 import json
 from itertools import groupby
@@ -52,7 +53,7 @@ def systems(folder: Path) -> str:
             for row in others
         ]
         parts.append("\n".join(lines))
-    trained = ["| data | system | seed | epochs | best epoch | its validation, NDCG@10 of the network | minutes |"]
+    trained = ["| data | system | seed | epochs | best epoch | its validation | minutes |"]
     trained += ["| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     trained += [
         f"| {t['data']} | {_titles(stored)[t['system']]} | {t['seed']} | {t['epochs']} | {t['best_epoch']} "
@@ -62,12 +63,52 @@ def systems(folder: Path) -> str:
     return "\n\n".join([*parts, "\n".join(trained), _note(stored)]) + "\n"
 
 
+def explanations(folder: Path) -> str:
+    """Who explains how well, with and without the feature word; below each table what VIP5 wrote."""
+    stored = _stored(folder)
+    told = [row for row in stored["rows"] if row["task"] == "explain"]
+    parts = []
+    for (data, prompt), group in groupby(told, lambda row: (row["data"], row["prompt"])):
+        rows = list(group)
+        metrics = list(dict.fromkeys(row["metric"] for row in rows))
+        lines = [f"**{data}, {prompt}**, per cent", "", f"| system | {' | '.join(metrics)} |"]
+        lines.append("| --- |" + " ---: |" * len(metrics))
+        for system in dict.fromkeys(row["system"] for row in rows):
+            of = {row["metric"]: row for row in rows if row["system"] == system}
+            cells = [_told(of[metric]) if metric in of else "" for metric in metrics]
+            lines.append(f"| {_titles(stored)[system]} | {' | '.join(cells)} |")
+        parts.append("\n".join([*lines, "", *_examples(stored, data, prompt)]))
+    note = "Test part; brackets: 95 % bootstrap over users; in italics, what VIP5 is above this system, paired."
+    return "\n\n".join([*parts, f"{note} Measured by `{stored['command']}`, one seed."]) + "\n"
+
+
+def _told(row: dict[str, Any]) -> str:
+    between = "" if row["low"] is None else f" [{row['low']:.2f}, {row['high']:.2f}]"
+    above = f" *{row['difference']:+.2f}, p {_p(row)}*" if "difference" in row else ""
+    return f"{row['mean']:.2f}{between}{above}"
+
+
+def _examples(stored: dict[str, Any], data: str, prompt: str) -> list[str]:
+    """A folded list of the sentences of the first system, beside the true ones."""
+    found = next((s for s in stored["sentences"] if (s["data"], s["prompt"]) == (data, prompt)), None)
+    if found is None:
+        return []
+    title = f"{len(found['sentences'])} sentences of {_titles(stored)[found['system']]}, drawn at random"
+    shown = [f"| {_cell(s['written'])} | {_cell(s['truth'])} |" for s in found["sentences"]]
+    return [f"<details><summary>{title}</summary>", "", "| written | true |", "| --- | --- |", *shown, "", "</details>"]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
 def _stored(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "win.json").read_text("utf-8"))
 
 
 def _groups(rows: list[dict[str, Any]]) -> list[tuple[tuple[str, str], list[dict[str, Any]]]]:
-    return [(key, list(group)) for key, group in groupby(rows, lambda row: (row["data"], row["task"]))]
+    ranked = [row for row in rows if row["task"] in TASKS]
+    return [(key, list(group)) for key, group in groupby(ranked, lambda row: (row["data"], row["task"]))]
 
 
 def _titles(stored: dict[str, Any]) -> dict[str, str]:

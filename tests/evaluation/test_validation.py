@@ -1,17 +1,22 @@
 """The score that an epoch is chosen by, and a shop split at one point in time."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from vip5.audit.audit import audit_system
 from vip5.data import prepare
 from vip5.demo import write_demo
 from vip5.errors import UserError
 from vip5.evaluation.evaluate import evaluate
+from vip5.model.input import EOS, PAD
 from vip5.predict.answers import ModelSystem
 from vip5.predict.lists import next_items
 from vip5.predict.model import TrainedModel
+from vip5.prompts import Samples
 from vip5.training import Run, load_config, train
 from vip5.training import validation as module
 from vip5.training.validation import validation_score
@@ -37,6 +42,34 @@ def test_validation_looks_at_some_of_the_tested_users(model, some, monkeypatch):
     assert len(asked[0]) == 5 and set(asked[0].tolist()) <= set(some.tested("validation").tolist())
     validation_score(model, some, 99, 10)
     assert sorted(asked[1].tolist()) == some.tested("validation").tolist() == [*range(10), *range(20, 30)]
+
+
+def test_a_training_of_explanations_is_scored_by_what_the_true_ones_cost(tiny_data, tiny_settings):
+    """One review at a time, each under the next of the prompts that it can fill, from the logits of the model."""
+    names = ["C-1", "C-9"]
+    settings = [*tiny_settings, f"prompts.train={json.dumps(names)}"]
+    run = Run.new(load_config("prompts", None, settings), tiny_data)
+    run.model.eval()
+    reviews = tiny_data.reviews.with_row_index("row").filter(
+        (pl.col("split") == "validation") & pl.col("explanation").is_not_null()
+    )
+    assert len(reviews) > 3
+    costs = []
+    for place, review in enumerate(reviews.iter_rows(named=True)):
+        fits = [0, 1] if review["feature"] is not None else [0]
+        prompt, where = fits[place % len(fits)], {"item": [review["item"]], "review": [review["row"]]}
+        sample = Samples.of([prompt], [review["user"]], **{k: np.array(v) for k, v in where.items()})
+        batch = run.batch(run.compiler(names), sample, targets=True)
+        words = run.codes.vocabulary.tokenizer.encode(review["explanation"], add_special_tokens=False).ids
+        told = [*words[: run.config.prompts.max_target - 1], EOS]
+        state, token, logp = run.model.start(run.model.encode(batch), 1), torch.tensor([[PAD]]), []
+        for wanted in told:
+            logits = run.model.head(run.model.step(token, state).detach())[0, 0]
+            logp.append(torch.log_softmax(logits, -1)[wanted].item())
+            token = torch.tensor([[wanted]])
+        costs.append(np.mean(logp))
+    scores = validation_score(run, tiny_data, 10_000)
+    assert scores == {"explanations log-likelihood": pytest.approx(np.mean(costs), abs=1e-4)}
 
 
 def test_where_nobody_can_be_validated_it_is_said(model, some):

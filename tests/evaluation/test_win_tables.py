@@ -65,3 +65,23 @@ def test_every_system_stands_in_the_long_table_the_best_first(folder):
     assert names[1:5] == ["| VIP5", "| cut", "| rules", "| item-kNN"]
     assert "| −.0050 [−.0100, .0000] | .0312 |" in page and "| shop | VIP5 | 0 | 20 | 14 | .0700 | 5.0 |" in page
     assert "`c0ffeec0ffee`" in page and "made by hand" in page
+
+
+def test_explanations_stand_with_what_was_written(folder):
+    """Paired differences where there are some, and none of an angle bracket or a bar breaks the page."""
+    stored = json.loads((folder / "win.json").read_text())
+    about = {"data": "shop", "task": "explain", "prompt": "C-3", "low": 1.0, "high": 2.0, "data_hash": "c0ffee" * 8}
+    above = {"difference": 0.5, "difference_low": 0.1, "difference_high": 0.9, "p": 0.02}
+    stored["rows"] += [
+        about | {"system": "vip5", "metric": "BLEU-4", "mean": 1.5},
+        about | {"system": "vip5", "metric": "USR", "mean": 30.0, "low": None, "high": None},
+        about | {"system": "knn", "metric": "BLEU-4", "mean": 1.0} | above,
+    ]
+    said = [{"user": "u", "item": "i", "written": "a <b> | c", "truth": "d"}]
+    stored["sentences"] = [{"data": "shop", "task": "explain", "prompt": "C-3", "system": "vip5", "sentences": said}]
+    (folder / "win.json").write_text(json.dumps(stored))
+    page = win_tables.explanations(folder)
+    assert "| VIP5 | 1.50 [1.00, 2.00] | 30.00 |" in page
+    assert "| item-kNN | 1.00 [1.00, 2.00] *+0.50, p .0200* |  |" in page
+    assert "| a &lt;b> \\| c | d |" in page and "1 sentences of VIP5" in page
+    assert "explain" not in win_tables.summary(folder)
