@@ -101,7 +101,7 @@ def measured(
     """
     if not is_finished(out / "run"):
         train(Run.new(load_config(), before), out / "run", quiet=True)
-    texts = item_texts(data.items)
+    texts = item_texts(data)
     vectors = {name: (s.matrix, s.mask) for name in store_names(data) for s in [open_modality(data, name)]}
     run = extend(out / "run", data)
     assert run.terms is not None
