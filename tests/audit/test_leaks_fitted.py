@@ -101,11 +101,11 @@ def test_training_negatives(random_shop):
     choices = _choices(random_shop)
     assert training_negatives(choices, random_shop).status == "ok"
     held = {u: {*random_shop.sequences[u][-2:].tolist()} for u in range(300)}
-    values, rows = choices.items.values.copy(), choices.items.rows
+    values, rows = choices.candidates.values.copy(), choices.candidates.rows
     for n, (row, item) in enumerate(zip(rows, values, strict=True)):
         if item in held[choices.user[row]] and item != choices.item[row]:
             values[n] = choices.item[row]
-    planted = replace(choices, items=Ragged(values, choices.items.offsets))
+    planted = replace(choices, candidates=Ragged(values, choices.candidates.offsets))
     found = training_negatives(planted, random_shop)
     assert found.status == "leak" and "drawn 0 times" in found.words
     few = choices.take(np.arange(3))

@@ -42,7 +42,7 @@ def test_quick_through_the_command_line(tiny_data, tmp_path, monkeypatch):
 def test_a_wrong_peer_is_noticed(run, monkeypatch):
     case = _Case(run, KINDS["next item"], batch=4, batches=2)
     assert case.same()
-    monkeypatch.setattr(Rendered, "_items", lambda self, samples, row: samples.items[row][::-1])
+    monkeypatch.setattr(Rendered, "_items", lambda self, samples, row: samples.history[row][::-1])
     assert not case.same()
 
 

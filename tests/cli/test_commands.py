@@ -119,6 +119,32 @@ def test_without_photos_the_remedy_is_named(refused, tiny_data, tmp_path):
     assert "vip5 data encode" in said and "modalities.photo=none" in said
 
 
+@pytest.mark.slow
+def test_a_prompt_of_ones_own_with_a_history_and_candidates(vip5, tiny_data, tiny_settings, tmp_path):
+    """Trained, evaluated, and asked for: with what a person had, known or not."""
+    own, run = tmp_path / "own.toml", tmp_path / "run"
+    own.write_text(
+        '[[prompt]]\nid = "X-1"\ntask = "choice"\n'
+        'input = "user_{user_id} had {purchase_history} and takes one of {candidates}"\ntarget = "{item_id}"\n'
+    )
+    given = [f"prompts.extra={own}", 'prompts.train=["A-3","X-1"]']
+    assert vip5("train", tiny_data.path, "--out", run, "--recipe", "prompts", *tiny_settings, *given)[0] == 0
+    own.unlink()
+    code, out, err = vip5("evaluate", run, "--prompts", "X-1", "--json", tmp_path / "x.json")
+    assert code == 0, err
+    assert "X-1" in {r["prompt"] for r in json.loads((tmp_path / "x.json").read_text())["results"]}
+    items, user = tiny_data.items["item"].to_list(), tiny_data.users["user"][0]
+    asked = ["rank", run, "--prompt", "X-1", *(word for item in items[:5] for word in ("--candidate", item)), "--json"]
+    by_past = []
+    for history in (items[6:8], items[8:10]):
+        code, out, err = vip5(*asked, *(word for item in history for word in ("--history", item)))
+        assert code == 0, err
+        by_past.append({one["item"]: one["probability"] for one in json.loads(out)["items"]})
+        assert set(by_past[-1]) == set(items[:5])
+    assert by_past[0] != by_past[1]
+    assert vip5(*asked, "--user", user, "--dataset", tiny_data.path)[0] == 0
+
+
 def test_wrong_words_are_shown_with_the_usage(vip5, tiny_run):
     recipe, none = ["train", tiny_run, "-o", "x", "--recipe", "huge"], ["recommend", tiny_run, "--user", "u", "-n", 0]
     for words in (["rank", tiny_run], ["train"], recipe, none, ["dance"]):

@@ -96,7 +96,7 @@ def test_what_is_written_freely_may_be_no_item(model, system, tiny_data):
     valid = found.items[found.items >= 0]
     assert found.items.shape == (data.n_users, 20) and len(valid) and valid.max() < data.n_items
     lists = HeldOut.of(data).lists
-    chosen = write_choice(model, "B-5", users, lists, 20).items
+    chosen = write_choice(model, "B-5", users, data.history("test"), lists, 20).items
     assert all(set(row) <= {-1, *shown} for row, shown in zip(chosen.tolist(), lists.tolist(), strict=True))
     done = evaluate(system, data, ["A-3", "B-5"], EvaluateOptions(decode="free"))
     by_hand_invalid = np.mean([np.mean([item < 0 for item in row[:10]]) for row in found.items.tolist()])

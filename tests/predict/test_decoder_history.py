@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from vip5.evaluation.held_out import HeldOut
 from vip5.predict import Recommender, TrainedModel
 from vip5.predict.answers import ModelSystem
-from vip5.predict.lists import scored_choice, scored_next, write_next
+from vip5.predict.lists import explain, scored_choice, scored_next, write_next
 from vip5.predict.system import Decoding
 from vip5.training import Run, load_config, train
 
@@ -49,6 +50,19 @@ def trained(tiny_data, tiny_settings, folder) -> Run:
 def test_it_stops_by_itself_with_the_best_weights(trained, folder):
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["epochs"], summary["best_epoch"]) == (3, 2) and summary["targets"] > summary["samples"]
+
+
+def test_sentences_are_of_text_alone(trained, tiny_data):
+    """Items are taught apart, so what the head says of them after a text means nothing: here they would always win."""
+    asked = tiny_data.reviews.filter(pl.col("explanation").is_not_null()).head(8)
+    asked = asked.select("user", "item", "rating", "headline", "feature")
+    told = {beams: explain(trained, "C-3", asked, beams) for beams in (1, 4)}
+    scales = trained.model.item_scales.data.clone()
+    trained.model.item_scales.data[1] *= 1e4
+    try:
+        assert {beams: explain(trained, "C-3", asked, beams) for beams in (1, 4)} == told
+    finally:
+        trained.model.item_scales.data = scales
 
 
 def test_opened_again_it_answers_the_same(trained, folder, tiny_data):

@@ -70,11 +70,16 @@ def some_samples() -> Callable[..., Samples]:
 
     def make(n_prompts: int, seed: int, n: int = 40, users: int = 4, reviews: int = 3) -> Samples:
         rng = np.random.default_rng(seed)
-        lengths = rng.integers(1, 6, n)
+
+        def items() -> Ragged:
+            lengths = rng.integers(1, 6, n)
+            return Ragged.from_lengths(rng.integers(0, 6, lengths.sum()).astype(np.int32), lengths)
+
         return Samples.of(
             rng.integers(0, n_prompts, n),
             rng.integers(0, users, n),
-            Ragged.from_lengths(rng.integers(0, 6, lengths.sum()).astype(np.int32), lengths),
+            items(),
+            items(),
             item=rng.integers(0, 6, n),
             separator=rng.integers(0, len(SEPARATORS), n),
             review=rng.integers(0, reviews, n),

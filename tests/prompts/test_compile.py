@@ -33,6 +33,20 @@ def test_a_prompt_of_ones_own(tmp_path, texts, some_samples, check_equal):
     check_equal(compiler, some_samples(1, 1), texts)
 
 
+def test_a_prompt_with_a_history_and_candidates(tmp_path, texts, some_samples, check_equal):
+    """Each list fills its own field, in any order, beside prompts that show one of them or none."""
+    file = tmp_path / "own.toml"
+    file.write_text(
+        '[[prompt]]\nid = "X-1"\ntask = "choice"\n'
+        'input = "Of {candidates} which one after {purchase_history} ?"\ntarget = "{item_id}"\n'
+    )
+    prompts = load_prompts(file)
+    compiler = PromptCompiler([prompts[name] for name in ("X-1", "A-3", "B-5", "C-3")], texts)
+    samples = some_samples(4, 3, 200)
+    check_equal(compiler, samples, texts)
+    assert (samples.history.lengths != samples.candidates.lengths).any()
+
+
 def test_with_t5s_own_tokenizer(shared, texts_of, some_samples, check_equal):
     vocabulary = Vocabulary.load(shared / "models/t5-tokenizer", 32128)
     for scheme in ("atomic", "sequential"):

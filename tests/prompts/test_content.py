@@ -28,7 +28,7 @@ def items_shown(prompt: Prompt, samples: Samples, row: int) -> list[int]:
     shown: list[int] = []
     for slot in cut(prompt.input):
         if slot.field in LIST_FIELDS:
-            shown += samples.items[row].tolist()
+            shown += getattr(samples, LIST_FIELDS[slot.field])[row].tolist()
         elif slot.field == "item_content":
             shown.append(int(samples.item[row]))
     return shown

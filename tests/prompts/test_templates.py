@@ -12,7 +12,7 @@ from vip5.prompts import load_prompts
         ('id = "A-1"\ntask = "next"\ninput = "x {purchase_history}"\ntarget = "{item_id}"', "id of a built-in"),
         ('id = "X"\ntask = "next"\ninput = "x {who}"\ntarget = "{item_id}"', "unknown field"),
         ('id = "X"\ntask = "next"\ninput = "x {item_id}"\ntarget = "{item_id}"', "gives the answer away"),
-        ('id = "X"\ntask = "choice"\ninput = "{purchase_history}"\ntarget = "{item_id}"', "no purchase_history"),
+        ('id = "X"\ntask = "explain"\ninput = "{purchase_history}"\ntarget = "{explanation}"', "no purchase_history"),
         ('id = "X"\ntask = "yes_no"\ninput = "a {item_id}{item_content}"\ntarget = "{yes_no}"', "two fields"),
         ('id = "X"\ntask = "yes_no"\ninput = "a ({item_content})"\ntarget = "{yes_no}"', "put spaces around"),
         ('id = "X"\ntask = "yes_no"\ninput = "a {item_id}"\ntarget = "maybe"', "must hold {yes_no}"),

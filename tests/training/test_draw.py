@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from vip5.data import Dataset, prepare
-from vip5.prompts import Samples, load_prompts
+from vip5.prompts import Prompt, Samples, load_prompts
 from vip5.prompts.reviews import fillable
 from vip5.prompts.samples import SEPARATORS
 from vip5.training import load_config
@@ -60,7 +60,7 @@ def test_nothing_held_out_is_shown_or_asked_for(tiny_data, many):
     assert of_task(many, "next").item.min() >= 0
     for task in ("next", "next_yes_no"):
         part = of_task(many, task)
-        for user, row in zip(part.user, part.items, strict=True):
+        for user, row in zip(part.user, part.history, strict=True):
             assert set(row.tolist()) <= known[user]
     for task in ("next", "next_yes_no", "yes_no", "choice"):
         part = of_task(many, task)
@@ -79,7 +79,7 @@ def test_negatives_avoid_the_training_part_and_nothing_else(tiny_data, many):
             assert part.item[row] not in known[part.user[row]]
             drawn[part.user[row]].add(int(part.item[row]))
     choices = of_task(many, "choice")
-    for user, answer, listed in zip(choices.user, choices.item, choices.items, strict=True):
+    for user, answer, listed in zip(choices.user, choices.item, choices.candidates, strict=True):
         shown = set(listed.tolist())
         assert not (shown - {int(answer)}) & known[user]
         drawn[user] |= shown - known[user]
@@ -119,7 +119,7 @@ def test_windows_of_the_training_part(tiny_data, overrides):
     samples = of_task(draw(tiny_data, *overrides, "samples.next=40", epochs=3), "next")
     last, first, longest = config.samples.last_positions, config.samples.first_positions, config.prompts.max_history
     seen: dict[int, set] = {}
-    for user, target, row in zip(samples.user, samples.item, samples.items, strict=True):
+    for user, target, row in zip(samples.user, samples.item, samples.history, strict=True):
         seen.setdefault(int(user), set()).add((*row.tolist(), int(target)))
     assert len(seen) == tiny_data.n_users
     for user, windows in seen.items():
@@ -151,9 +151,9 @@ def test_half_of_the_questions_are_answered_yes(many):
 
 def test_a_choice_holds_its_answer_once_among_distinct_items(many):
     choices = of_task(many, "choice")
-    assert (choices.items.lengths == 9).all()
+    assert (choices.candidates.lengths == 9).all()
     places = []
-    for answer, row in zip(choices.item, choices.items, strict=True):
+    for answer, row in zip(choices.item, choices.candidates, strict=True):
         assert len(set(row.tolist())) == 9
         places.append(int(np.flatnonzero(row == answer).item()))
     assert np.bincount(places, minlength=9).min() > 0.5 * len(places) / 9  # anywhere in the list
@@ -175,7 +175,8 @@ def test_the_same_seed_and_epoch_give_the_same_samples(tiny_data):
             np.array_equal(x, y)
             for x, y in [
                 *((getattr(one, c), getattr(other, c)) for c in columns),
-                (one.items.values, other.items.values),
+                (one.history.values, other.history.values),
+                (one.candidates.values, other.candidates.values),
             ]
         )
 
@@ -227,8 +228,8 @@ def test_a_user_who_bought_everything_and_one_who_bought_one_item(small):
     assert single not in of_task(samples, "next").user
     choices = of_task(samples, "choice")
     assert set(choices.user) == {0, 1, 2} - {everything}
-    assert all(answer in row for answer, row in zip(choices.item, choices.items, strict=True))
-    assert all(len(set(row.tolist())) == len(row) for row in choices.items)
+    assert all(answer in row for answer, row in zip(choices.item, choices.candidates, strict=True))
+    assert all(len(set(row.tolist())) == len(row) for row in choices.candidates)
 
 
 def test_only_the_prompts_that_are_given(tiny_data):
@@ -262,3 +263,19 @@ def test_a_share_of_the_reviews_is_explained_others_each_time(tiny_data):
     drawn = [set(draw(tiny_data, *none, "samples.explain=0.3", f"seed={n}").review.tolist()) for n in range(5)]
     assert all(0.15 * all_of_them < len(part) < 0.45 * all_of_them for part in drawn) and drawn[0] != drawn[1]
     assert all_of_them < len(draw(tiny_data, *none, "samples.explain=1.5")) < 2 * all_of_them
+
+
+def test_a_choice_shows_what_came_before_the_right_one_where_its_prompt_asks_for_it(small):
+    own = Prompt(id="X-1", task="choice", input="after {purchase_history} one of {candidates}", target="{item_id}")
+    prompts = [*PROMPTS, own]
+    samples = draw(small, "samples.candidates=2", "prompts.max_history=2", epochs=30, prompts=prompts)
+    choices = of_task(samples, "choice", prompts)
+    with_history = choices.prompt == len(PROMPTS)
+    assert 0 < with_history.sum() < len(choices) and (choices.history.lengths[~with_history] == 0).all()
+    trained, seen = [row.tolist() for row in small.history("train")], set()
+    for row in np.flatnonzero(with_history):
+        user, answer, shown = int(choices.user[row]), int(choices.item[row]), choices.history[row].tolist()
+        ends = [n for n, item in enumerate(trained[user]) if item == answer]
+        assert any(shown == trained[user][max(0, end - 2) : end] for end in ends)
+        seen.add((user, len(shown)))
+    assert {(2, 0), (2, 1), (2, 2)} <= seen  # the first user has bought everything, so nothing is left to choose

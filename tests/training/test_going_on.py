@@ -117,7 +117,9 @@ def test_prompts_speak_of_people_and_items_as_they_did(older, newer):
         for model in (before, run):
             compiler, row = model.compiler([name]), model.catalogue.item_index(item)
             users, lists = np.array([model.catalogue.user_index(user)]), Ragged.from_lists([[row, row]])
-            spoken.append(compiler.inputs(Samples.of(np.zeros(1, int), users, lists, item=np.array([row]))).tokens)
+            spoken.append(
+                compiler.inputs(Samples.of(np.zeros(1, int), users, lists, lists, item=np.array([row]))).tokens
+            )
         old, new = (tokens[tokens < before.codes.vocabulary.size].tolist() for tokens in spoken)
         assert old == new and len(old) > 5
 

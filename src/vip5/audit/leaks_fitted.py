@@ -109,10 +109,10 @@ def training_negatives(choices: Samples, dataset: Dataset) -> Finding:
     held = np.setdiff1d(np.unique(whole.rows * n_items + whole.values), bought)
     held_of = np.bincount(held // n_items, minlength=len(whole))
     free = n_items - np.bincount(bought // n_items, minlength=len(whole))
-    rows = choices.items.rows
-    shown = choices.user[rows] * n_items + choices.items.values
+    rows = choices.candidates.rows
+    shown = choices.user[rows] * n_items + choices.candidates.values
     seen = int(np.isin(shown, held).sum())
-    chance = (choices.items.lengths - 1) / np.maximum(free[choices.user], 1)
+    chance = (choices.candidates.lengths - 1) / np.maximum(free[choices.user], 1)
     trials, expected = int(held_of[choices.user].sum()), float((held_of[choices.user] * chance).sum())
     if expected < FEW:
         return Finding(name, "ok", seen, f"held-out items are expected {expected:.1f} times: too few draws to judge")

@@ -151,10 +151,10 @@ class Rendered:
 
     def _items(self, samples: Samples, row: int) -> np.ndarray:
         """The items whose photos a sample shows."""
-        shown = [samples.items.values[:0]]
+        shown = [samples.history.values[:0]]
         for slot in self.slots[samples.prompt[row]]:
             if slot.field in LIST_FIELDS:
-                shown.append(samples.items[row])
+                shown.append(getattr(samples, LIST_FIELDS[slot.field])[row])
             elif slot.field == "item_content":
                 shown.append(samples.item[row : row + 1])
         return np.concatenate(shown)

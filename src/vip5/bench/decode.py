@@ -176,7 +176,7 @@ class _Asked:
 
     def generate_choice(self, theirs: Generate) -> Beams:
         lists = type(self.histories).from_lists(list(self.candidates))
-        samples = Samples.of(np.zeros(len(self.users), int), self.users, lists)
+        samples = Samples.of(np.zeros(len(self.users), int), self.users, candidates=lists)
         codes, found = self.run.codes.targets(), []
         for rows, x, mask in self.embedded(samples, CHOICE):
             tries = [PrefixTrie(codes[items], items) for items in self.candidates[rows]]

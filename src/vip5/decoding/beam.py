@@ -42,6 +42,7 @@ def beam_search(
     exclude: Ragged | Sequence[np.ndarray] | None = None,
     length_penalty: float = 0.0,
     max_length: int = 64,
+    sentences: bool = False,
 ) -> Beams:
     """The `beams` most probable items of the trie, or sentences where there is no trie, for every row of a batch.
 
@@ -49,11 +50,12 @@ def beam_search(
     `roots` [B] are the nodes where the rows start (`trie.roots[groups]`; by default all at the first root). `exclude`
     holds item ids for each row that must not come out; the probabilities of the others stay what they are.
     Free text ends with </s> or after `max_length` tokens, and its scores are divided by length ** `length_penalty`, as
-    with transformers' `max_new_tokens` and `early_stopping=False`. The model should be in eval mode.
+    with transformers' `max_new_tokens` and `early_stopping=False`; `sentences` leaves out what only items are written
+    with (`VIP5.head_of_text`). The model should be in eval mode.
     """
     device = batch.input_ids.device
     if trie is None:
-        return _search(model, batch, TextSpace(len(batch), max_length, device), beams, length_penalty)
+        return _search(model, batch, TextSpace(len(batch), max_length, device, sentences), beams, length_penalty)
     if length_penalty:
         raise ValueError("items are compared by probability: no length_penalty with a trie")
     return _search(model, batch, CodeSpace(trie.to(device), len(batch), roots, exclude), beams, 0.0)

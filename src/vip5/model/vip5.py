@@ -162,6 +162,17 @@ class VIP5(nn.Module):
             rows = self._look_up(tokens, text, new)
             return F.linear(h, rows) if tokens.dim() == 1 else torch.einsum("...d,...nd->...n", h, rows)
 
+    def head_of_text(self, h: Tensor) -> Tensor:
+        """Logits of the tokens that a sentence may have, as `forward` teaches them: with `item_rows` of text alone.
+
+        There items are taught apart, and what the head says of them after a text means nothing.
+        """
+        if self.item_scales is None:
+            return self.head(h)
+        text, _ = self._head_tables()
+        with torch.autocast(h.device.type, enabled=False):
+            return F.linear(self._scaled(h.float()), text.weight)
+
     def _head_of_rows(self, h: Tensor, tokens: Tensor | None, text: nn.Embedding) -> Tensor:
         """`head` with `item_rows`: text and added tokens have scales of their own."""
         assert self.item_scales is not None

@@ -56,7 +56,7 @@ class ModelSystem:
         return None
 
     def reads_history(self, prompt: Prompt) -> bool:
-        return prompt.task == "next"
+        return prompt.task == "next" or "purchase_history" in prompt.needs
 
     def rank(
         self,
@@ -83,7 +83,7 @@ class ModelSystem:
         if prompt.task == "next" and self.model.terms is not None:
             return scored_choice(self.model, prompt.id, users, histories, candidates, how.progress)
         if how.decode == "free" and prompt.task == "choice":
-            return write_choice(self.model, prompt.id, users, candidates, how.beams, how.progress)
+            return write_choice(self.model, prompt.id, users, histories, candidates, how.beams, how.progress)
         beams = candidates.shape[1] if how.decode == "exact" else how.beams
         return choose(self.model, prompt.id, users, histories, candidates, beams, how.progress)
 

@@ -166,7 +166,7 @@ def choose(
     if run.prompts[prompt].task == "next":
         compiler, samples = _asked_next(run, prompt, users, histories)
     else:
-        compiler, samples = _asked_choice(run, prompt, users, candidates)
+        compiler, samples = _asked_choice(run, prompt, users, histories, candidates)
     codes, width = run.codes.targets(), candidates.shape[1]
 
     def answer(rows: np.ndarray, batch: ModelInput) -> tuple[Tensor, Tensor]:
@@ -180,10 +180,16 @@ def choose(
 
 
 def write_choice(
-    run: TrainedModel, prompt: str, users: np.ndarray, candidates: np.ndarray, beams: int = 20, progress: bool = False
+    run: TrainedModel,
+    prompt: str,
+    users: np.ndarray,
+    histories: Ragged,
+    candidates: np.ndarray,
+    beams: int = 20,
+    progress: bool = False,
 ) -> Ranking:
     """As `write_next`, for one of each user's candidates: what is no candidate counts as no item (-1) too."""
-    compiler, samples = _asked_choice(run, prompt, users, candidates)
+    compiler, samples = _asked_choice(run, prompt, users, histories, candidates)
     found = _written(run, compiler, samples, beams, progress)
     inside = (found.items[:, :, None] == candidates[:, None, :]).any(axis=2)
     return Ranking(np.where(inside, found.items, -1), found.scores)
@@ -200,12 +206,12 @@ def _asked_next(run: TrainedModel, prompt: str, users: np.ndarray, histories: Ra
 
 
 def _asked_choice(
-    run: TrainedModel, prompt: str, users: np.ndarray, candidates: np.ndarray
+    run: TrainedModel, prompt: str, users: np.ndarray, histories: Ragged, candidates: np.ndarray
 ) -> tuple[PromptCompiler, Samples]:
-    compiler = _compiler(run, prompt, "choice")
+    compiler, recent = _compiler(run, prompt, "choice"), histories.last(run.config.prompts.max_history)
     n, width = candidates.shape
     lists = Ragged.from_lengths(candidates.astype(np.int32).ravel(), np.full(n, width))
-    samples = Samples.of(np.zeros(n, int), users, lists)
+    samples = Samples.of(np.zeros(n, int), users, recent, lists)
     if (compiler.input_lengths(samples) >= compiler.max_input).any():
         raise UserError(
             f"{width} candidates make a prompt longer than prompts.max_input ({compiler.max_input} tokens), which "

@@ -34,6 +34,7 @@ class Compiled:
 
 _END, _SEPARATOR = Slot("end"), Slot("separator")  # slots that no template names
 _COLUMNS = ("", *dict.fromkeys(ROW_OF.values()))  # of samples: the row of a slot's table; "" where it has but one
+_LISTS = ("", *dict.fromkeys(LIST_FIELDS.values()))  # of samples; "" where no list fills a slot
 _OWN = 1 << 40  # numbers from here on are of a request's own spans
 
 
@@ -84,7 +85,8 @@ class _Program:
         self.slots = [slot for own in slots for slot in own]
         self.lengths = np.array([len(own) for own in slots], int)  # one a prompt
         self.starts = np.cumsum(self.lengths) - self.lengths
-        self.is_list = np.array([slot.field in LIST_FIELDS for slot in self.slots], bool)
+        # Which of a sample's lists fills a slot, by its place in _LISTS; 0: none does.
+        self.list = np.array([_LISTS.index(LIST_FIELDS.get(slot.field, "")) for slot in self.slots], int)
         self.column = np.array([_COLUMNS.index(ROW_OF.get(slot.field, "")) for slot in self.slots], int)
         self.of_reviews = np.array([slot.field in REVIEW_FIELDS for slot in self.slots], bool)
         self.first = np.full(len(self.slots), -1)  # where the table of each slot begins; -1: not known yet
@@ -160,7 +162,7 @@ class PromptCompiler:
 
         All slots of all samples stand in a few arrays: a loop over prompts and slots would cost more than all else.
         """
-        n_slots, n_items = program.lengths[samples.prompt], samples.items.lengths
+        n_slots = program.lengths[samples.prompt]
         slot, row = slices(program.starts[samples.prompt], n_slots), np.repeat(np.arange(len(samples)), n_slots)
         if (missing := slot[program.first[slot] < 0]).size:
             self._look_up(program, np.unique(missing))
@@ -168,15 +170,19 @@ class PromptCompiler:
         for own, name in zip(columns[1:], _COLUMNS[1:], strict=True):
             own[:] = getattr(samples, name)
         first = program.first[slot] + columns[program.column[slot], row]
-        is_list = program.is_list[slot]
-        width = np.where(is_list, np.maximum(2 * n_items[row] - 1, 0), 1)  # items, and separators between them
+        which = program.list[slot]
+        values, starts, lengths = _joined([getattr(samples, name) for name in _LISTS[1:]])
+        n_items = lengths[which, row]
+        is_list = which > 0
+        width = np.where(is_list, np.maximum(2 * n_items - 1, 0), 1)  # items, and separators between them
         ends = _ends(width)
         place, spans = ends[:-1], np.empty(int(ends[-1]), np.int64)
         spans[place[~is_list]] = first[~is_list]
         if is_list.any():
             row, place, width, first = row[is_list], place[is_list], width[is_list], first[is_list]
-            separator, lengths = self._tables.first_of(_SEPARATOR) + samples.separator[row], n_items[row]
-            items = samples.items.values[slices(samples.items.offsets[row], lengths)]
+            which, lengths = which[is_list], n_items[is_list]
+            separator = self._tables.first_of(_SEPARATOR) + samples.separator[row]
+            items = values[slices(starts[which, row], lengths)]
             spans[slices(place, width)] = np.repeat(separator, width)
             spans[slices(place, lengths, step=2)] = np.repeat(first, lengths) + items
         return spans, ends[_ends(n_slots)]
@@ -258,6 +264,17 @@ class PromptCompiler:
         out_words[content_at] = np.repeat(words_before, k) + np.tile(np.arange(k), n)
         content[content_at] = np.arange(n * k, dtype=np.int32)
         return Spans(Ragged(values, offsets), out_words), content
+
+
+def _joined(lists: Sequence[Ragged]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The values of all lists, one after the other; where each row of each begins there, and how long it is.
+
+    The latter are int64 [1 + lists, rows]; the first is of no list, and empty.
+    """
+    sizes = np.cumsum([0, *(len(one.values) for one in lists)])
+    nothing = np.zeros(len(lists[0]), np.int64)
+    starts = np.stack([nothing, *(one.offsets[:-1] + size for one, size in zip(lists, sizes, strict=False))])
+    return np.concatenate([one.values for one in lists]), starts, np.stack([nothing, *(one.lengths for one in lists)])
 
 
 def _with_nobody(spans: Spans) -> Spans:

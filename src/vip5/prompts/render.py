@@ -19,7 +19,8 @@ def _fill(template: str, samples: Samples, row: int, texts: FieldTexts) -> str:
         if not slot.field:
             words.append(slot.text)
         elif slot.field in LIST_FIELDS:
-            words.append(f" {SEPARATORS[samples.separator[row]]} ".join(texts.item(i) for i in samples.items[row]))
+            items = getattr(samples, LIST_FIELDS[slot.field])[row]
+            words.append(f" {SEPARATORS[samples.separator[row]]} ".join(map(texts.item, items)))
         else:
             of = getattr(samples, ROW_OF[slot.field])[row]
             if not (ROW_OF[slot.field] == "user" and of < 0):  # of people who are not known nothing is said

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,8 @@ class Samples:
     prompt: np.ndarray  # int [N], position in the list of prompts
     user: np.ndarray  # int [N], -1 for people who are not known
     item: np.ndarray  # int [N]: the answer, the item asked about, or the item explained
-    items: Ragged  # int32 [N rows]: the purchase history or the candidates
+    history: Ragged  # int32 [N rows]: what the user had before
+    candidates: Ragged  # int32 [N rows]: of which one is right
     then: Ragged  # int32 [N rows]: items that the decoder writes one after the other, in place of the prompt's target
     separator: np.ndarray  # int [N], position in SEPARATORS
     review: np.ndarray  # int [N], row of the reviews
@@ -36,7 +38,8 @@ class Samples:
         cls,
         prompt: np.ndarray,
         user: np.ndarray,
-        items: Ragged | None = None,
+        history: Ragged | None = None,
+        candidates: Ragged | None = None,
         then: Ragged | None = None,
         **columns: np.ndarray,
     ) -> "Samples":
@@ -50,22 +53,24 @@ class Samples:
         return cls(
             np.asarray(prompt),
             np.asarray(user),
-            items=nothing if items is None else items,
+            history=nothing if history is None else history,
+            candidates=nothing if candidates is None else candidates,
             then=nothing if then is None else then,
             **{**whole, **columns},
         )
 
     def take(self, rows: np.ndarray) -> "Samples":
-        columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
-        return replace(self, items=self.items.take(rows), then=self.then.take(rows), **columns)
+        lists = {name: getattr(self, name).take(rows) for name in _LISTS}
+        return replace(self, **lists, **{name: getattr(self, name)[rows] for name in _COLUMNS})
 
     @staticmethod
     def join(parts: list["Samples"]) -> "Samples":
-        columns = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _COLUMNS}
-        items, then = Ragged.join([p.items for p in parts]), Ragged.join([p.then for p in parts])
-        return Samples(items=items, then=then, **columns)
+        columns: dict[str, Any] = {name: Ragged.join([getattr(p, name) for p in parts]) for name in _LISTS}
+        columns |= {name: np.concatenate([getattr(p, name) for p in parts]) for name in _COLUMNS}
+        return Samples(**columns)
 
 
+_LISTS = ("history", "candidates", "then")
 _COLUMNS = ("prompt", "user", "item", "separator", "review", "stars", "yes")
 
 

@@ -14,7 +14,7 @@ from vip5.errors import UserError, first_fault
 Task = Literal["next", "next_yes_no", "yes_no", "choice", "explain"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
-LIST_FIELDS = ("purchase_history", "candidates")
+LIST_FIELDS = {"purchase_history": "history", "candidates": "candidates"}  # and the column of samples that fills it
 WORD_FIELDS = (
     "user_id",
     "user_desc",
@@ -59,7 +59,7 @@ class Prompt(BaseModel):
     def _check(self) -> "Prompt":
         inputs = {slot.field for slot in cut(self.input)}
         targets = {slot.field for slot in cut(self.target)}
-        if "purchase_history" in inputs and self.task not in ("next", "next_yes_no"):
+        if "purchase_history" in inputs and self.task not in ("next", "next_yes_no", "choice"):
             raise ValueError(f"task {self.task} has no purchase_history")
         if "candidates" in inputs and self.task != "choice":
             raise ValueError(f"task {self.task} has no candidates")

@@ -56,7 +56,7 @@ class Kind(IntEnum):
 def kinds_of(samples: Samples) -> np.ndarray:
     """The kind of each sample, int [n]."""
     writes_items = samples.then.lengths > 0
-    return np.where(writes_items, np.where(samples.items.lengths > 0, Kind.CHOICE, Kind.HISTORY), Kind.TEXT)
+    return np.where(writes_items, np.where(samples.candidates.lengths > 0, Kind.CHOICE, Kind.HISTORY), Kind.TEXT)
 
 
 def plan(
@@ -129,7 +129,7 @@ class Feed:
         batch = collate(self.compiler.inputs(prompts), None, self.run.tokens, self.run.stores)
         batch.target_ids, batch.n_target_tokens = self.run.written(samples.then)
         batch.prompt_rows = None if row_B is None else torch.from_numpy(row_B)
-        among = self._on(_padded(samples.items)) if kind == Kind.CHOICE else None
+        among = self._on(_padded(samples.candidates)) if kind == Kind.CHOICE else None
         return ItemTargets(self._on_device(batch), self._on(_padded(samples.then)), among)
 
     def _on(self, x: np.ndarray) -> Tensor:

@@ -24,6 +24,7 @@ class SampleDrawer:
             task: np.array([n for n, p in enumerate(prompts) if p.task == task], int)
             for task in ("next", "next_yes_no", "yes_no", "choice", "explain")
         }
+        self._shows_history = np.array(["purchase_history" in p.needs for p in prompts], bool)
         self._bought = np.unique(self.history.rows * dataset.n_items + self.history.values)
         bought = np.bincount(self._bought // dataset.n_items, minlength=dataset.n_users)
         self._unbought = dataset.n_items - bought  # how many items there are to draw a user's negatives from
@@ -76,11 +77,11 @@ class SampleDrawer:
         start = rng.integers(0, np.minimum(settings.first_positions, end - shortest + 1))
         start = np.maximum(start, end - self.config.prompts.max_history)
         at = self.history.offsets[users]
-        items = Ragged.from_lengths(self.history.values[slices(at + start, end - start)], end - start)
+        history = Ragged.from_lengths(self.history.values[slices(at + start, end - start)], end - start)
         return Samples.of(
             rng.choice(self.of_task[task], len(users)),
             users,
-            items,
+            history,
             item=self.history.values[at + end],
             separator=rng.integers(0, len(SEPARATORS), len(users)),
         )
@@ -102,9 +103,12 @@ class SampleDrawer:
         )
 
     def _bought_items(self, rng: np.random.Generator, users: np.ndarray, task: str) -> Samples:
-        """An item of each user's training part, at random."""
-        item = self.history.values[self.history.offsets[users] + rng.integers(0, self.history.lengths[users])]
-        return Samples.of(rng.choice(self.of_task[task], len(users)), users, item=item)
+        """An item of each user's training part, at random, and what came before it."""
+        end, at = rng.integers(0, self.history.lengths[users]), self.history.offsets[users]
+        prompt = rng.choice(self.of_task[task], len(users))
+        length = np.where(self._shows_history[prompt], np.minimum(end, self.config.prompts.max_history), 0)
+        before = Ragged.from_lengths(self.history.values[slices(at + end - length, length)], length)
+        return Samples.of(prompt, users, before, item=self.history.values[at + end])
 
     def _yes_no(self, rng: np.random.Generator, samples: Samples) -> Samples:
         """Half of the samples keep their item (yes), the others ask about one the user did not buy (no)."""
@@ -121,9 +125,9 @@ class SampleDrawer:
         lists = rng.permuted(lists, axis=1).astype(np.int32)
         shown = Ragged.from_lengths(lists.ravel(), np.full(len(lists), lists.shape[1]))
         if self.config.prompts.history == "prompt":
-            return replace(samples, items=shown)
+            return replace(samples, candidates=shown)
         then = Ragged.from_lengths(samples.item.astype(np.int32), np.ones(len(samples), np.int64))
-        return replace(samples, items=shown, then=then)
+        return replace(samples, candidates=shown, then=then)
 
     def _negatives(self, rng: np.random.Generator, users: np.ndarray, count: int) -> np.ndarray:
         """int [n, count]: distinct items, uniform over those the user did not buy in the training part."""
