@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from vip5.data.csv_file import read_bytes
+from vip5.data.packed import unpacked
 from vip5.data.table import Table
 from vip5.data.tables import typed
 from vip5.errors import UserError
@@ -134,7 +134,8 @@ def _records(path: Path, data: bytes, only: Collection[str] | None = None) -> It
 def _read(path: Path) -> bytes:
     if not path.is_file():
         raise UserError(f"no file {path}: give a file of the 2014 release, like reviews_Beauty_5.json.gz")
-    return read_bytes(path)
+    with unpacked(path) as plain:
+        return plain.read_bytes()
 
 
 def _unescape(values: pl.Series) -> pl.Series:
