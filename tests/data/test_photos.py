@@ -3,6 +3,7 @@
 import hashlib
 import os
 import struct
+import unicodedata
 import zlib
 from pathlib import Path
 
@@ -43,6 +44,49 @@ def test_found_by_path_by_name_and_by_item(tmp_path: Path) -> None:
     listing = "".join(f"{name}\0{hashlib.sha256(data).hexdigest()}\n" for name, data in files.items())
     assert photos.input.sha256 == hashlib.sha256(listing.encode()).hexdigest()
     assert (photos.input.files, photos.input.bytes) == (5, sum(map(len, files.values())))
+
+
+def test_names_as_people_write_them(tmp_path: Path) -> None:
+    """A path of Windows, a list of addresses, percent signs, composed letters for decomposed ones, another case."""
+    root = tmp_path / "images"
+    decomposed = unicodedata.normalize("NFD", "café.png")
+    for name in (
+        "sub/win.png",
+        "list.png",
+        "red shoe.png",
+        decomposed,
+        "Große.JPG",
+        "A7.jpg",
+        "exact.png",
+        "EXACT.png",
+    ):
+        photo(root / name)
+    named = {
+        "sub\\win.png": "sub/win.png",
+        "C:\\shop\\list.png": "list.png",
+        "['https://x.test/list.png', 'https://x.test/b.png']": "list.png",
+        '["https://x.test/a/list.png"]': "list.png",
+        "https://x.test/list.png|https://x.test/b.png": "list.png",
+        "https://x.test/list.png, https://x.test/b.png": "list.png",
+        "https://x.test/red%20shoe.png": "red shoe.png",
+        "red%20shoe.png": "red shoe.png",
+        "café.png": decomposed,
+        "große.jpg": "Große.JPG",
+        "exact.png": "exact.png",
+        "EXACT.png": "EXACT.png",
+    }
+    found = find_photos(root, [f"i{n}" for n in range(len(named))], list(named))
+    assert found.images == list(named.values()) and found.faults == []
+    assert find_photos(root, ["a7"], [None]).images == ["A7.jpg"]
+    assert find_photos(root, ["q", "exact"], ["%2e%2e/secret.png", None]).counts["photos_escaping"] == 1
+
+
+def test_the_first_missing_ones_are_named(tmp_path: Path) -> None:
+    photo(tmp_path / "images" / "0.jpg")
+    found = find_photos(tmp_path / "images", [f"{n}" for n in range(8)], [None] * 7 + ["gone.jpg"])
+    assert found.faults == [f"no photo of {n} (no file is named so)" for n in range(1, 6)] + [
+        "no photo of 2 more items"
+    ]
 
 
 def test_nothing_outside_the_folder_is_read(tmp_path: Path) -> None:

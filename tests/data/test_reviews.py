@@ -23,6 +23,14 @@ from vip5.errors import UserError
         ("", None),
         (None, None),
         ("w " * 100, " ".join("w" * 64)),
+        ("质量很好。下次还会买。", "质量很好。"),
+        ("「とても良い！」また買います", "「とても良い！」"),
+        ("ใช้งานง่ายมากค่ะ", "ใช้งานง่ายมากค่ะ"),
+        ("बहुत अच्छा है। फिर लूँगा", "बहुत अच्छा है।"),
+        ("جميل جدا وسريع؟ نعم", "جميل جدا وسريع؟"),
+        ("好", None),
+        ("很" * 300, "很" * 128),
+        ("Works with 电 and " + "w " * 80, "Works with 电 and " + " ".join("w" * 60)),
     ],
 )
 def test_first_sentence(text: str | None, sentence: str | None) -> None:

@@ -123,8 +123,9 @@ def checked_interactions(source: Table, items: Table | None, job: Job) -> Number
 
     if items is not None:
         unknown = ~rows.items.is_in(items.frame["item"].implode()).to_numpy()
-        remedy = f"add it to {items.file}, or remove the interaction"
-        refuse(rows.frame.filter(unknown[rows.frame["item"].to_numpy()]), "unknown item {item!r}", remedy)
+        if unknown.any():
+            lost = rows.items.filter(pl.Series(unknown))
+            refuse(rows.frame.filter(unknown[rows.frame["item"].to_numpy()]), *_unknown(lost, items))
     if job.options.k_core is not None:
         frame = k_core_of(rows.frame, job.options.k_core)
         if not frame.height:
@@ -145,6 +146,20 @@ def checked_interactions(source: Table, items: Table | None, job: Job) -> Number
             f"drop such users with --k-core {MIN_INTERACTIONS}, or give more of their history",
         )
     return rows
+
+
+def _unknown(ids: pl.Series, items: Table) -> tuple[str, str]:
+    """What is wrong with interactions of these items, which the table does not have, and the remedy."""
+    bare = lambda ids: ids.str.replace(r"\.0+$", "").str.strip_chars_start("0")  # noqa: E731
+    known = pl.DataFrame({"bare": bare(items.frame["item"]), "known": items.frame["item"]})
+    meant = pl.DataFrame({"bare": bare(ids), "id": ids}).join(known, on="bare", how="inner")
+    if not meant.height:
+        return "unknown item {item!r}", f"add it to {items.file}, or remove the interaction"
+    one = meant.row(0, named=True)
+    remedy = (
+        f"write the column as text, with all its zeros, in the file where it was read as numbers ({items.file} has "
+    )
+    return "unknown item {item!r}", f"{remedy}{one['known']!r} where here is {one['id']!r})"
 
 
 def k_core_of(interactions: pl.DataFrame, k: int) -> pl.DataFrame:

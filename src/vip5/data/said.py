@@ -26,6 +26,9 @@ def notes(manifest: Manifest) -> Iterator[str]:
         }
         whom = f"{counts['tied_tests']:,} test items with the one before"
         yield f"{what}, {whom}: {done[manifest.ties or 'file']}"
+    if (told := counts["explanations"]) < counts["reviews"]:
+        without = "the others have no text of three words or more, or none is given of them"
+        yield f"{told:,} of {counts['reviews']:,} reviews give an explanation; {without}"
     if buys_again(manifest):
         yield f"people buy again: {repeats_words(manifest)}"
 

@@ -24,8 +24,8 @@ MANIFEST = "manifest.json"
 _USER = ("user_id", "reviewer_id", "customer_id", "uid", "critic", "account_id")
 _ITEM = (
     "item_id",
+    "parent_asin",  # before asin: in Amazon's release of 2023 the items are described by it
     "asin",
-    "parent_asin",
     "product_id",
     "article_id",
     "movie_id",

@@ -100,11 +100,23 @@ def _convert(table: Table, name: str, decimal: str) -> pl.Series:
             numbers = read_numbers(table, values, decimal)
             table.refuse(numbers != numbers.round(), "paper_id {paper_id} is not a whole number", "mend it")
             return numbers.cast(pl.Int64)
+        if name in ("user", "item"):
+            _refuse_rounded(table, name, values)
         if values.dtype.is_float() and (values.round() == values).all():  # ids that passed through a table with gaps
             values = values.cast(pl.Int64)
         return values.cast(pl.String)
     except pl.exceptions.PolarsError:
         raise UserError(f"column {name!r} holds {values.dtype} ({table.file}): give plain values") from None
+
+
+def _refuse_rounded(table: Table, name: str, values: pl.Series) -> None:
+    """UserError for ids that were numbers in between and have lost digits: several may have become one."""
+    remedy = "write the ids as text where the table is made"
+    if values.dtype.is_float():
+        table.refuse(values.abs() >= 2**53, f"{name} {{{name}}} is a number with more digits than it can hold", remedy)
+    if values.dtype == pl.String:
+        short = values.str.contains(r"^\d[.,]\d+[eE]\+\d+$").fill_null(False)
+        table.refuse(short, f"{name} {{{name}!r}} is a number that a spreadsheet has shortened", remedy)
 
 
 def categories(values: pl.Series) -> pl.Series:

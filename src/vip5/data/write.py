@@ -171,6 +171,12 @@ def _write(folder: Path, tables: dict[str, Table], name: str, job: Job) -> None:
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     for line in notes(manifest):
         job.report(line)
+    trained = np.bincount(core.pairs["user"].to_numpy()[(core.pairs["split"] == TRAIN).to_numpy()])
+    if not (trained > 1).any():
+        job.report(
+            "nobody has two interactions in the training part, so that nothing teaches what comes next: give longer "
+            "histories (leave-one-out holds out the last two of each user), or --split time"
+        )
 
 
 @dataclass(frozen=True)
