@@ -162,3 +162,57 @@ def test_truncated(tmp_path: Path) -> None:
         read_reviews(path)
     with pytest.raises(UserError, match=r"no file .*gone"):
         read_reviews(tmp_path / "gone")
+
+
+REVIEWS_2018 = {
+    "overall": 5.0, "verified": True, "reviewTime": "01 1, 2015", "reviewerID": "A1", "asin": "B1", "vote": "2",
+    "style": {"Size:": " L"}, "reviewText": "Fits &amp; warms.", "summary": "s", "unixReviewTime": 1420070400,
+    "image": ["http://x.test/i.jpg"],
+}  # fmt: skip
+META_2018 = {
+    "category": ["Clothing", "Men &amp; Boys"], "description": ["One.", "Two."], "asin": "B1", "brand": "B",
+    "title": '<span class="a">Warm  hat</span>', "imageURL": ["http://x.test/s/0._SS40_.jpg"],
+    "imageURLHighRes": ["http://x.test/b/0.jpg"], "price": "$9",
+}  # fmt: skip
+REVIEWS_2023 = {
+    "rating": 4.0, "title": "warm", "text": "Fits well.", "images": [], "asin": "V7", "parent_asin": "B1",
+    "user_id": "A1", "timestamp": 1588687728923, "helpful_vote": 0, "verified_purchase": True,
+}  # fmt: skip
+META_2023 = {
+    "main_category": "All", "title": "Warm hat", "store": "Shop", "categories": ["C1", "C2"], "parent_asin": "B1",
+    "description": ["One.", "Two."], "features": [], "details": {},
+    "images": [{"thumb": "http://x.test/t.jpg", "large": "http://x.test/l.jpg", "hi_res": None, "variant": "MAIN"}],
+}  # fmt: skip
+
+
+def test_the_release_of_2018(tmp_path: Path) -> None:
+    reviews = read_reviews(pack(tmp_path / "Hats_5.json.gz", json.dumps(REVIEWS_2018)))
+    assert reviews.frame.drop("row").to_dicts() == [
+        {"user": "A1", "item": "B1", "rating": 5.0, "headline": "s", "text": "Fits & warms.",
+         "timestamp": 1420070400, "user_name": None}
+    ]  # fmt: skip
+    items = read_meta(pack(tmp_path / "meta_Hats.json.gz", json.dumps(META_2018)), {"B1"})
+    assert items.frame.drop("row").to_dicts() == [
+        {"item": "B1", "title": "Warm  hat", "brand": "B", "description": "One. Two.", "image": "0.jpg",
+         "categories": ["Clothing", "Men & Boys"]}
+    ]  # fmt: skip
+
+
+def test_the_release_of_2023(tmp_path: Path) -> None:
+    """Items are parents of variants; times are milliseconds."""
+    reviews = read_reviews(pack(tmp_path / "Hats.jsonl.gz", json.dumps(REVIEWS_2023)))
+    assert reviews.frame.drop("row").to_dicts() == [
+        {
+            "user": "A1",
+            "item": "B1",
+            "rating": 4.0,
+            "headline": "warm",
+            "text": "Fits well.",
+            "timestamp": 1588687728.923,
+        }
+    ]
+    items = read_meta(pack(tmp_path / "meta_Hats.jsonl.gz", json.dumps(META_2023)), {"B1"})
+    assert items.frame.drop("row").to_dicts() == [
+        {"item": "B1", "title": "Warm hat", "brand": "Shop", "description": "One. Two.", "image": "l.jpg",
+         "categories": ["C1", "C2"]}
+    ]  # fmt: skip

@@ -172,3 +172,37 @@ def test_a_column_of_structs_is_refused(tmp_path: Path) -> None:
     pl.DataFrame({"item": ["a"], "title": [{"en": "x"}]}).write_parquet(path)
     with pytest.raises(UserError, match=r"column 'title' holds Struct.*give plain values"):
         read_table(path, "items")
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    """Ids that are numbers in some lines, keys that are missing, an empty line."""
+    file = tmp_path / "t.jsonl"
+    file.write_text('{"user": 7, "item": "01", "extra": {"a": 1}}\n\n{"item": "2", "user": "x y"}\n')
+    packed = tmp_path / "t.ndjson.gz"
+    packed.write_bytes(gzip.compress(file.read_bytes()))
+    for path in (file, packed):
+        assert read_table(path, "interactions").frame.select("user", "item").rows() == [("7", "01"), ("x y", "2")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"user": 1, "item": 2}]', r"the file is one JSON list|a list where an object must stand"),
+        ('{"user": 1, "item": 2}\n{"user": 1,\n', r"not JSON \(.*line 2\): write one JSON object a line"),
+        ('{"reviewerID": "a", "asin": "b"}', "read it with vip5 data amazon"),
+        ('{"user": "a"}', "item"),
+    ],
+)
+def test_json_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "t.json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_table(tmp_path / "t.json", "interactions")
+
+
+def test_ids_that_lost_digits_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("user,item\na,1.09E+11\n")
+    with pytest.raises(UserError, match=r"item '1.09E\+11' is a number that a spreadsheet has shortened \(.*row 2\)"):
+        read_table(tmp_path / "t.csv", "interactions")
+    pl.DataFrame({"user": ["a"], "item": [2.0**60]}).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="a number with more digits than it can hold"):
+        read_table(tmp_path / "t.parquet", "interactions")

@@ -6,7 +6,16 @@ import typer
 
 data_app = typer.Typer(name="data", help="Make, fill and look at dataset folders.", no_args_is_help=True)
 
-for _module in ("data_prepare", "data_amazon", "data_demo", "data_encode", "data_info", "data_codes", "data_audit"):
+for _module in (
+    "data_prepare",
+    "data_amazon",
+    "data_movielens",
+    "data_demo",
+    "data_encode",
+    "data_info",
+    "data_codes",
+    "data_audit",
+):
     importlib.import_module(f"vip5.cli.{_module}").register(data_app)
 
 

@@ -1,4 +1,4 @@
-"""`vip5 data amazon`: from files of the 2014 Amazon release to a dataset folder."""
+"""`vip5 data amazon`: from files of an Amazon release to a dataset folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,16 +16,19 @@ def register(app: typer.Typer) -> None:
 
 def amazon(
     out: Out,
-    reviews: Annotated[Path, typer.Option(help="reviews_X_5.json.gz (one JSON object a line).")],
-    meta: Annotated[Path | None, typer.Option(help="meta_X.json.gz (one Python literal a line).")] = None,
+    reviews: Annotated[
+        Path, typer.Option(help="reviews_X_5.json.gz, X_5.json.gz or X.jsonl.gz, as published in 2014, 2018 or 2023.")
+    ],
+    meta: Annotated[Path | None, typer.Option(help="meta_X.json.gz or meta_X.jsonl.gz of the same release.")] = None,
     explanations: Explanations = None,
     *,
     options: DatasetOptions,
     json: Json = False,
 ) -> None:
-    """Make a dataset folder from the 2014 Amazon release as published; each review is an interaction.
+    """Make a dataset folder from an Amazon release of 2014, 2018 or 2023 as published; each review is an interaction.
 
-    Photos are files named by asin (B000052YOB.jpg), or as at the end of the item's imUrl.
+    Photos are files named by item (B000052YOB.jpg), or as at the end of the address of the item's first photo. In 2023
+    an item is a parent_asin, which its variants share.
 
     Example: vip5 data amazon data/beauty --reviews reviews_Beauty_5.json.gz --meta meta_Beauty.json.gz
     """

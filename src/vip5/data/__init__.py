@@ -10,15 +10,16 @@ if TYPE_CHECKING:
     from vip5.data.dataset import Dataset
     from vip5.data.ragged import Ragged
     from vip5.data.schema import Manifest
-    from vip5.data.write import prepare, prepare_amazon
+    from vip5.data.write import prepare, prepare_amazon, prepare_movielens
 
-__all__ = ["Dataset", "Manifest", "Ragged", "prepare", "prepare_amazon"]
+__all__ = ["Dataset", "Manifest", "Ragged", "prepare", "prepare_amazon", "prepare_movielens"]
 _MODULES = {
     "Dataset": "dataset",
     "Manifest": "schema",
     "Ragged": "ragged",
     "prepare": "write",
     "prepare_amazon": "write",
+    "prepare_movielens": "write",
 }
 
 

@@ -1,6 +1,7 @@
-"""The 2014 Amazon release as published: `reviews_X_5.json.gz` and `meta_X.json.gz`.
+"""Amazon's reviews as published in 2014, 2018 and 2023: `reviews_X_5.json.gz` and `meta_X.json.gz`, or `.jsonl`.
 
-R. He, J. McAuley: Ups and downs, WWW 2016. Reviews are one JSON object a line; metadata is one Python literal a line.
+R. He, J. McAuley: Ups and downs, WWW 2016; J. Ni et al., EMNLP 2019; Y. Hou et al., arXiv 2403.03952. An object a line:
+JSON, but for the metadata of 2014, which are Python literals. In 2023 items are known by their parent_asin.
 """
 
 import ast
@@ -29,7 +30,16 @@ _REVIEW = {
     "unixReviewTime": "timestamp",
     "reviewerName": "user_name",
 }
+_REVIEW_2023 = {
+    "user_id": "user",
+    "parent_asin": "item",
+    "rating": "rating",
+    "title": "headline",
+    "text": "text",
+    "timestamp": "timestamp",
+}
 _META = ("title", "brand", "categories", "description", "imUrl")
+_TAG = re.compile(r"<[^<>]+>")  # in titles of 2018
 _STRING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?:None|True|False)\b""", re.DOTALL)
 _WORDS = {"None": "null", "True": "true", "False": "false"}
 # Most of a line of metadata: lists of ids of related products, which nothing here uses.
@@ -39,22 +49,26 @@ _RELATED = re.compile(r"""(?<=, )'related': \{(?:'\w+': \[(?:'\w+'(?:, )?)*\](?:
 def read_reviews(path: str | Path) -> Table:
     """The table `reviews` of a file of the release; rows are its lines.
 
-    Raises: UserError for a damaged gzip, a line that is not an object, a review without reviewerID or asin.
+    Raises: UserError for a damaged gzip, a line that is not an object, a review without a user or an item.
     """
     path = Path(path)
     data = _read(path)
-    schema: dict[str, pl.DataType] = {theirs: pl.String() for theirs in _REVIEW}
-    schema |= {"overall": pl.Float64(), "unixReviewTime": pl.Int64()}
+    first = next((record for _, record in _records(path, data[: data.find(b"\n") + 1 or None])), {})
+    names = _REVIEW_2023 if "user_id" in first else _REVIEW
+    schema: dict[str, pl.DataType] = {theirs: pl.String() for theirs in names}
+    schema |= {theirs: pl.Float64() for theirs in ("overall", "rating") if theirs in names}
+    schema |= {theirs: pl.Int64() for theirs in ("unixReviewTime", "timestamp") if theirs in names}
     try:
         frame = pl.read_ndjson(data, schema=schema).with_row_index("row", offset=1)
     except pl.exceptions.PolarsError:  # an object that is not strict JSON, or a line that we can name
         rows = [{"row": number, **record} for number, record in _records(path, data)]
         for row in rows:
             row |= {key: _text(row[key]) for key in schema if row.get(key) is not None}
-        frame = pl.DataFrame(rows, schema={"row": pl.UInt32(), **dict.fromkeys(_REVIEW, pl.String())})
-    frame = frame.rename(_REVIEW)
-    texts = [pl.col(name).map_batches(_unescape, pl.String) for name in ("headline", "text", "user_name")]
-    return typed(Table(frame.with_columns(texts), path, tuple(_REVIEW), "line"), "reviews")[0]
+        frame = pl.DataFrame(rows, schema={"row": pl.UInt32(), **dict.fromkeys(names, pl.String())})
+    frame = frame.rename(names)
+    told = [name for name in ("headline", "text", "user_name") if name in frame.columns]
+    texts = [pl.col(name).map_batches(_unescape, pl.String) for name in told]
+    return typed(Table(frame.with_columns(texts), path, tuple(names), "line"), "reviews")[0]
 
 
 def read_meta(path: str | Path, items: Collection[str]) -> Table:
@@ -65,14 +79,15 @@ def read_meta(path: str | Path, items: Collection[str]) -> Table:
     path = Path(path)
     rows: dict[str, dict[str, Any]] = {}
     for number, record in _records(path, _read(path), only=items):
-        item = record.get("asin")
+        item = record.get("parent_asin") or record.get("asin")
         if isinstance(item, str) and item in items and item not in rows:
-            texts = {key: _text(record[key]) if record.get(key) else None for key in _META}
+            told = _as_in_2014(record)
+            texts = {key: _text(told[key]) if told.get(key) else None for key in _META}
             rows[item] = {
                 "row": number,
                 "item": item,
                 **{key: texts[key] for key in ("title", "brand", "description")},
-                "categories": list(dict.fromkeys(_names(record.get("categories")))),
+                "categories": list(dict.fromkeys(_names(told.get("categories")))),
                 "image": PurePosixPath(urlsplit(texts["imUrl"] or "").path).name or None,
             }
     if not rows:
@@ -80,6 +95,24 @@ def read_meta(path: str | Path, items: Collection[str]) -> Table:
     schema = {name: pl.String() for name in ("item", "title", "brand", "description", "image")}
     frame = pl.DataFrame(list(rows.values()), schema={"row": pl.UInt32(), **schema, "categories": pl.List(pl.String())})
     return typed(Table(frame, path, ("asin", *_META), "line"), "items")[0]
+
+
+def _as_in_2014(record: dict[str, Any]) -> dict[str, Any]:
+    """An item of a later release under the names of 2014: paragraphs joined, the first of its photos."""
+    if not {"category", "parent_asin", "imageURL", "imageURLHighRes"} & set(record):
+        return record
+    photos = next((record[key] for key in ("imageURLHighRes", "imageURL", "images") if record.get(key)), None)
+    photo = photos[0] if isinstance(photos, list) else photos
+    if isinstance(photo, dict):
+        photo = next((photo[size] for size in ("hi_res", "large", "thumb") if photo.get(size)), None)
+    description = record.get("description")
+    return {
+        "title": _TAG.sub("", str(record.get("title") or "")),
+        "brand": record.get("brand") or record.get("store"),
+        "categories": record.get("category") or record.get("categories") or record.get("main_category"),
+        "description": " ".join(_names(description)) if isinstance(description, list) else description,
+        "imUrl": photo,
+    }
 
 
 def literal(line: str) -> Any:
@@ -133,7 +166,7 @@ def _records(path: Path, data: bytes, only: Collection[str] | None = None) -> It
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise UserError(f"no file {path}: give a file of the 2014 release, like reviews_Beauty_5.json.gz")
+        raise UserError(f"no file {path}: give a file as published, like reviews_Beauty_5.json.gz")
     with unpacked(path) as plain:
         return plain.read_bytes()
 

@@ -1,4 +1,4 @@
-"""Tables as people have them (csv, tsv, Parquet) read to our columns and types, or one clear line why not."""
+"""Tables as people have them (csv, tsv, JSON lines, Parquet) in our columns and types, or one clear line why not."""
 
 import ast
 import json
@@ -11,12 +11,14 @@ import polars as pl
 from vip5.data.csv_file import first_line, read_csv
 from vip5.data.numbers import read_numbers
 from vip5.data.options import PrepareOptions
+from vip5.data.packed import unpacked
 from vip5.data.schema import REQUIRED, match_columns
 from vip5.data.table import Table
 from vip5.data.times import clean, note_on_time, with_timestamps
 from vip5.errors import UserError
 
 Report = Callable[[str], object]
+JSON_LINES = (".jsonl", ".ndjson", ".json")
 _PLAIN = PrepareOptions()
 
 
@@ -45,10 +47,14 @@ def read_table(
     names = [suffix.lower() for suffix in path.suffixes[-2:]]
     if names[-1:] in ([".parquet"], [".pq"]):
         table = _read_parquet(path, kind, mapping)
+    elif names and (names[-2] if names[-1] == ".gz" and len(names) > 1 else names[-1]) in JSON_LINES:
+        table = _read_json_lines(path, kind, mapping)
     elif names and (names[-2] if names[-1] == ".gz" and len(names) > 1 else names[-1]) in (".csv", ".tsv", ".txt"):
         table = read_csv(path, kind, mapping, reading)
     else:
-        raise UserError(f"cannot tell what kind of table {path} is: give .csv, .tsv (also with .gz) or .parquet")
+        raise UserError(
+            f"cannot tell what kind of table {path} is: give .csv, .tsv, .jsonl (also with .gz) or .parquet"
+        )
     blank = table.frame.select(pl.all_horizontal(pl.exclude("row").is_null())).to_series()
     if blank.any():
         table = replace(table, frame=table.frame.filter(~blank))
@@ -82,6 +88,39 @@ def _read_parquet(path: Path, kind: str, mapping: Mapping[str, str]) -> Table:
         raise UserError(f"unreadable Parquet ({path}: {first_line(error)}): write or download it again") from None
     frame = frame.select(pl.col(names[i]).alias(ours) for ours, i in found.items())
     return Table(frame.with_row_index("row", offset=1), path, names, spelled={n: names[i] for n, i in found.items()})
+
+
+def _read_json_lines(path: Path, kind: str, mapping: Mapping[str, str]) -> Table:
+    """An object a line; UserError for the line that breaks, and for files that have a command of their own."""
+    with unpacked(path) as plain:
+        try:
+            frame = pl.read_ndjson(plain, infer_schema_length=None)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            _refuse_json(path, plain)
+            raise UserError(f"unreadable JSON lines ({path}: {first_line(error)}): write one object a line") from None
+    names = tuple(frame.columns)
+    if {"reviewerID", "asin"} <= set(names):
+        raise UserError(f"{path} is a file of an Amazon release: read it with vip5 data amazon")
+    found = match_columns(kind, names, mapping, path)
+    frame = frame.select(pl.col(names[i]).alias(ours) for ours, i in found.items())
+    spelled = {ours: names[i] for ours, i in found.items()}
+    return Table(frame.with_row_index("row", offset=1), path, names, "line", spelled=spelled)
+
+
+def _refuse_json(path: Path, plain: Path) -> None:
+    remedy = "write one JSON object a line"
+    with plain.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                value = json.loads(line) if line.strip() else {}
+            except (ValueError, RecursionError):
+                whole = line.lstrip()[:1] == b"["
+                what = "the file is one JSON list" if whole else "not JSON"
+                raise UserError(f"{what} ({path}, line {number}): {remedy}") from None
+            if not isinstance(value, dict):
+                raise UserError(
+                    f"a {type(value).__name__} where an object must stand ({path}, line {number}): {remedy}"
+                )
 
 
 def _convert(table: Table, name: str, decimal: str) -> pl.Series:

@@ -26,6 +26,7 @@ from vip5.data.frames import (
 )
 from vip5.data.hashing import add_tables
 from vip5.data.keywords import checked, takes
+from vip5.data.movielens import read_movielens
 from vip5.data.options import DatasetOptions, Job, PrepareOptions
 from vip5.data.photos import Photos
 from vip5.data.progress import stage
@@ -94,10 +95,10 @@ def prepare_amazon(
     report: Callable[[str], object] = _silent,
     **options: Any,
 ) -> Dataset:
-    """Write the dataset folder `out` from files of the 2014 Amazon release, and open it; see `prepare`.
+    """Write the dataset folder `out` from files of an Amazon release (2014, 2018, 2023), and open it; see `prepare`.
 
     The reviews are the interactions, and the catalogue is what was reviewed; what `meta` does not describe stands
-    without title. Photos are files named `<asin>.jpg`, or as in the item's imUrl.
+    without title. Photos are files named by item, or as at the end of the address of its first photo.
 
     Raises: UserError as `prepare`.
     """
@@ -111,6 +112,26 @@ def prepare_amazon(
             tables["items"] = replace(known, frame=whole.with_columns(pl.col("categories").fill_null([])))
         if explanations is not None:
             tables["explanations"] = read_table(explanations, "explanations")
+        _write(folder, tables, Path(out).absolute().name, Job(chosen, progress, report))
+    return Dataset(out)
+
+
+@takes(DatasetOptions)
+def prepare_movielens(
+    out: str | Path,
+    *,
+    ratings: str | Path,
+    progress: bool = False,
+    report: Callable[[str], object] = _silent,
+    **options: Any,
+) -> Dataset:
+    """Write the dataset folder `out` from the folder `ratings` of a MovieLens release, and open it; see `prepare`.
+
+    Raises: UserError as `prepare`.
+    """
+    chosen = checked(DatasetOptions, options)
+    with new_folder(Path(out), chosen.overwrite, MANIFEST) as folder:
+        tables = read_movielens(ratings)
         _write(folder, tables, Path(out).absolute().name, Job(chosen, progress, report))
     return Dataset(out)
 
@@ -171,12 +192,7 @@ def _write(folder: Path, tables: dict[str, Table], name: str, job: Job) -> None:
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     for line in notes(manifest):
         job.report(line)
-    trained = np.bincount(core.pairs["user"].to_numpy()[(core.pairs["split"] == TRAIN).to_numpy()])
-    if not (trained > 1).any():
-        job.report(
-            "nobody has two interactions in the training part, so that nothing teaches what comes next: give longer "
-            "histories (leave-one-out holds out the last two of each user), or --split time"
-        )
+    _note_what_is_taught(core.pairs, job)
 
 
 @dataclass(frozen=True)
@@ -212,6 +228,14 @@ def _core(tables: dict[str, Table], job: Job) -> _Core:
         raise UserError(f"{what}: --ties drop leaves nobody to test, leave it out")
     pairs = pairs.select("user", "item", "position", "timestamp", "rating", "split")
     return _Core(users, items, pairs, times, photos, ordered.by, ties)
+
+
+def _note_what_is_taught(pairs: pl.DataFrame, job: Job) -> None:
+    if (np.bincount(pairs.filter(pl.col("split") == TRAIN)["user"].to_numpy()) < 2).all():
+        job.report(
+            "nobody has two interactions in the training part, so that nothing teaches what comes next: give longer "
+            "histories (leave-one-out holds out the last two of each user), or --split time"
+        )
 
 
 def _repeats_share(pairs: pl.DataFrame) -> float:

@@ -1,0 +1,64 @@
+"""A folder of MovieLens as published: 100K (`u.data`), 1M and 10M (`ratings.dat`), 20M and later (`ratings.csv`).
+
+F. M. Harper, J. A. Konstan: The MovieLens datasets, 2015. Each rating is an interaction, its stars kept.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from vip5.data.table import Table
+from vip5.data.tables import read_table, typed
+from vip5.errors import UserError
+
+_FORMS = ("ratings.csv", "ratings.dat", "u.data")
+_GENRES_100K = (
+    *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
+    *("Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
+)
+
+
+def read_movielens(folder: str | Path) -> dict[str, Table]:
+    """The tables `interactions` and `items`; all films are the catalogue.
+
+    Raises: UserError for a folder that holds none of these releases, or a line that is not of its form.
+    """
+    folder = Path(folder)
+    form = next((name for name in _FORMS if (folder / name).is_file()), None)
+    if form is None:
+        raise UserError(f"{folder} holds none of {', '.join(_FORMS)}: give the folder of a MovieLens release, unpacked")
+    if form == "ratings.csv":
+        return {
+            "interactions": read_table(folder / form, "interactions"),
+            "items": read_table(folder / "movies.csv", "items"),
+        }
+    old = form == "u.data"
+    ratings = _read(folder / form, "\t" if old else "::", 4)
+    films = _read(folder / ("u.item" if old else "movies.dat"), "|" if old else "::", 24 if old else 3)
+    genres = pl.concat_list(
+        [pl.when(pl.col(f"{5 + n}") == "1").then(pl.lit(name)) for n, name in enumerate(_GENRES_100K)]
+    ).list.drop_nulls()
+    tables = {
+        "interactions": ratings.select("row", user="0", item="1", rating="2", timestamp="3"),
+        "items": films.select("row", item="0", title="1", categories=genres if old else pl.col("2")),
+    }
+    files = {"interactions": folder / form, "items": folder / ("u.item" if old else "movies.dat")}
+    return {
+        kind: typed(Table(frame, files[kind], tuple(frame.columns), "line"), kind)[0] for kind, frame in tables.items()
+    }
+
+
+def _read(file: Path, separator: str, width: int) -> pl.DataFrame:
+    """The values of each line as text, in columns "0", "1", …; these files are in Latin-1 and know no quotes."""
+    try:
+        lines = file.read_text("latin-1").splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read {file} ({error.strerror}): give the whole folder of the release") from None
+    rows = [line.split(separator) for line in lines if line]
+    wrong = next((n for n, row in enumerate(rows, start=1) if len(row) != width), None)
+    if wrong is not None:
+        what = f"{len(rows[wrong - 1])} values where {width} must stand ({file}, line {wrong})"
+        raise UserError(f"{what}: download the release again")
+    names = [f"{n}" for n in range(width)]
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String()), orient="row")
+    return frame.with_row_index("row", offset=1)
