@@ -7,6 +7,8 @@ from vip5.decoding.beam import beam_search
 from vip5.model import VIP5
 from vip5.model.input import EOS, PAD, ModelInput
 
+_REPEATED = 3
+
 
 @torch.no_grad()
 def greedy(model: VIP5, batch: ModelInput, max_length: int = 64) -> Tensor:
@@ -19,10 +21,21 @@ def greedy(model: VIP5, batch: ModelInput, max_length: int = 64) -> Tensor:
     ended_B1 = torch.zeros_like(token_B1, dtype=torch.bool)
     tokens: list[Tensor] = []
     while len(tokens) < max_length and not ended_B1.all():
-        token_B1 = model.head_of_text(model.step(token_B1, state)).argmax(-1).masked_fill(ended_B1, PAD)
+        logits_BV = _without_repeats(model.head_of_text(model.step(token_B1, state))[:, 0], tokens)
+        token_B1 = logits_BV.argmax(-1, keepdim=True).masked_fill(ended_B1, PAD)
         ended_B1 |= token_B1 == EOS
         tokens.append(token_B1)
     return torch.cat(tokens, dim=1)
+
+
+def _without_repeats(logits_BV: Tensor, tokens: list[Tensor]) -> Tensor:
+    """-inf for what would write three tokens a second time: a small model else goes round in circles."""
+    if len(tokens) >= _REPEATED:
+        said_BSR = torch.cat(tokens, dim=1).unfold(1, _REPEATED, 1)
+        again_BS = (said_BSR[..., :-1] == said_BSR[:, -1:, 1:]).all(dim=-1)
+        row, place = again_BS.nonzero(as_tuple=True)
+        logits_BV[row, said_BSR[row, place, -1]] = -torch.inf
+    return logits_BV
 
 
 def best_of_beam(
