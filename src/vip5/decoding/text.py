@@ -12,20 +12,21 @@ _REPEATED = 3
 
 @torch.no_grad()
 def greedy(model: VIP5, batch: ModelInput, max_length: int = 64) -> Tensor:
-    """The most probable token at each step, until </s>: int64 [B, T], T at most `max_length`, padded with 0 after </s>.
+    """The most probable token at each step, until </s>, but no three tokens twice.
 
-    The model should be in eval mode.
+    int64 [B, T], T at most `max_length`, padded with 0 after </s>; equal to `generate` of transformers with
+    `no_repeat_ngram_size=3`. The model should be in eval mode.
     """
     state = model.start(model.encode(batch), 1)
     token_B1 = torch.full((len(batch), 1), PAD, device=batch.input_ids.device)
     ended_B1 = torch.zeros_like(token_B1, dtype=torch.bool)
-    tokens: list[Tensor] = []
-    while len(tokens) < max_length and not ended_B1.all():
+    tokens = [token_B1]
+    while len(tokens) <= max_length and not ended_B1.all():
         logits_BV = _without_repeats(model.head_of_text(model.step(token_B1, state))[:, 0], tokens)
         token_B1 = logits_BV.argmax(-1, keepdim=True).masked_fill(ended_B1, PAD)
         ended_B1 |= token_B1 == EOS
         tokens.append(token_B1)
-    return torch.cat(tokens, dim=1)
+    return torch.cat(tokens[1:], dim=1)
 
 
 def _without_repeats(logits_BV: Tensor, tokens: list[Tensor]) -> Tensor:
