@@ -1,5 +1,8 @@
 """Compiled prompts equal the rendered text, tokenised whole."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,9 +10,10 @@ from hypothesis import strategies as st
 
 from vip5.data import Ragged
 from vip5.data.catalogue import Catalogue
+from vip5.errors import UserError
 from vip5.items import Vocabulary, fit_codes
 from vip5.model.input import EOS
-from vip5.prompts import FieldTexts, PromptCompiler, Samples, load_prompts
+from vip5.prompts import FieldTexts, Prompt, PromptCompiler, Samples, load_prompts
 from vip5.prompts.compile import _distinct
 from vip5.prompts.samples import slices
 
@@ -33,18 +37,37 @@ def test_a_prompt_of_ones_own(tmp_path, texts, some_samples, check_equal):
     check_equal(compiler, some_samples(1, 1), texts)
 
 
-def test_a_prompt_with_a_history_and_candidates(tmp_path, texts, some_samples, check_equal):
-    """Each list fills its own field, in any order, beside prompts that show one of them or none."""
-    file = tmp_path / "own.toml"
-    file.write_text(
-        '[[prompt]]\nid = "X-1"\ntask = "choice"\n'
-        'input = "Of {candidates} which one after {purchase_history} ?"\ntarget = "{item_id}"\n'
-    )
-    prompts = load_prompts(file)
-    compiler = PromptCompiler([prompts[name] for name in ("X-1", "A-3", "B-5", "C-3")], texts)
-    samples = some_samples(4, 3, 200)
+@pytest.mark.parametrize(
+    "template",
+    [
+        "User_{user_id} bought {purchase_history} . Choose one of {candidates}",
+        "{candidates} for {user_desc} , who had {purchase_history}",
+        "{purchase_history} {candidates} {purchase_history} or {candidates} ?",
+    ],
+)
+def test_history_and_candidates_in_one_prompt(template, texts, some_samples, check_equal):
+    """In either order, and beside prompts that show one of them; some samples have nothing in one or the other."""
+    own = Prompt(id="X", task="choice", input=template, target="{item_id}")
+    prompts = [own, load_prompts()["A-1"], load_prompts()["B-5"], load_prompts()["C-3"]]
+    compiler, samples = PromptCompiler(prompts, texts), some_samples(4, 6, 200)
+    for name in ("history", "candidates"):
+        rows = list(getattr(samples, name))
+        empty = Ragged.from_lists([row[: n % 5] for n, row in enumerate(rows)])
+        samples = replace(samples, **{name: empty.take(np.arange(200)[:: -1 if name == "history" else 1])})
     check_equal(compiler, samples, texts)
-    assert (samples.history.lengths != samples.candidates.lengths).any()
+    assert (compiler.input_lengths(samples) == compiler.inputs(samples).lengths).all()
+
+
+def test_candidates_are_not_cut_off(texts, some_samples):
+    """A prompt that is just as long as the limit is whole; one token more is refused, and what helps is said."""
+    prompts, samples = [load_prompts()[name] for name in ("B-5", "A-1")], some_samples(2, 7)
+    lengths = PromptCompiler(prompts, texts).input_lengths(samples)
+    longest = int(lengths[samples.prompt == 0].max())
+    assert (PromptCompiler(prompts, texts, longest).input_lengths(samples) == np.minimum(lengths, longest)).all()
+    with pytest.raises(UserError, match=f"prompt B-5 .* is {longest} tokens .*max_input \\({longest - 1}\\)") as error:
+        PromptCompiler(prompts, texts, longest - 1).input_lengths(samples)
+    enough = int(re.search(r"train with prompts.max_input=(\d+)", str(error.value))[1])
+    assert PromptCompiler(prompts, texts, enough).input_lengths(samples).max() <= enough
 
 
 def test_with_t5s_own_tokenizer(shared, texts_of, some_samples, check_equal):

@@ -212,11 +212,6 @@ def _asked_choice(
     n, width = candidates.shape
     lists = Ragged.from_lengths(candidates.astype(np.int32).ravel(), np.full(n, width))
     samples = Samples.of(np.zeros(n, int), users, recent, lists)
-    if (compiler.input_lengths(samples) >= compiler.max_input).any():
-        raise UserError(
-            f"{width} candidates make a prompt longer than prompts.max_input ({compiler.max_input} tokens), which "
-            "would cut some of them off: give fewer"
-        )
     return compiler, samples
 
 

@@ -11,6 +11,7 @@ import polars as pl
 import torch
 
 from vip5.data import Ragged
+from vip5.errors import UserError
 from vip5.items import Spans
 from vip5.modalities import ModalityStore
 from vip5.model.input import EOS, PAD, TEXT, Content, ModelInput
@@ -119,7 +120,8 @@ class _Tables:
 class PromptCompiler:
     """Turns samples into arrays of tokens; several threads may use one at once.
 
-    Tables of spans are made when a prompt first needs them. `max_input` cuts prompts that are longer (</s> included).
+    Tables of spans are made when a prompt first needs them. `max_input` cuts prompts that are longer (</s> included),
+    but `input_lengths` refuses those that show candidates.
     """
 
     def __init__(self, prompts: Sequence[Prompt], texts: FieldTexts, max_input: int = 1024, max_target: int = 64):
@@ -127,6 +129,7 @@ class PromptCompiler:
         self.max_input, self.max_target = max_input, max_target
         self._input = _Program([p.input for p in self.prompts])
         self._target = _Program([p.target for p in self.prompts])
+        self._shows_candidates = np.array(["candidates" in prompt.needs for prompt in self.prompts], bool)
         self._tables = _Tables(self._make)
         self._tables.first_of(_END)  # so there is a pool, even for no samples at all
         self._of_reviews: _Tables | None = None  # of a request's own
@@ -152,10 +155,26 @@ class PromptCompiler:
         return self._gather(*self._spans(samples, self._target), self.max_target)
 
     def input_lengths(self, samples: Samples) -> np.ndarray:
-        """int64 [N]: the inputs' lengths in tokens, </s> included, without putting them together."""
+        """int64 [N]: the inputs' lengths in tokens, </s> included, without putting them together.
+
+        Raises: UserError where a prompt that shows candidates is too long: the cut could take the right one.
+        """
         spans, offsets = self._spans(samples, self._input)
         (*_, lengths), spans = self._arrays(spans)
-        return np.minimum(np.diff(_ends(lengths[spans])[offsets]), self.max_input)
+        lengths = np.diff(_ends(lengths[spans])[offsets])
+        self._check_candidates(samples, lengths)
+        return np.minimum(lengths, self.max_input)
+
+    def _check_candidates(self, samples: Samples, lengths: np.ndarray) -> None:
+        if not (cut_off := (lengths > self.max_input) & self._shows_candidates[samples.prompt]).any():
+            return
+        longest = int(np.where(cut_off, lengths, 0).argmax())
+        n_tokens, n_candidates = int(lengths[longest]), int(samples.candidates.lengths[longest])
+        raise UserError(
+            f"prompt {self.prompts[samples.prompt[longest]].id} with {n_candidates} candidates is {n_tokens} tokens "
+            f"long, more than prompts.max_input ({self.max_input}), which would cut some of them off: train with "
+            f"prompts.max_input={1 << n_tokens.bit_length()}, or take fewer candidates"
+        )
 
     def _spans(self, samples: Samples, program: _Program) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of the spans of every sample, flat, that of </s> last, and each sample's offset.

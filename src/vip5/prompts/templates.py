@@ -63,6 +63,8 @@ class Prompt(BaseModel):
             raise ValueError(f"task {self.task} has no purchase_history")
         if "candidates" in inputs and self.task != "choice":
             raise ValueError(f"task {self.task} has no candidates")
+        if "candidates" not in inputs and self.task == "choice":
+            raise ValueError("the input of task choice must hold {candidates}")
         answer = {"next": "item_id", "choice": "item_id", "explain": "explanation"}.get(self.task, "yes_no")
         if answer not in targets:
             raise ValueError(f"the target of task {self.task} must hold {{{answer}}}")
