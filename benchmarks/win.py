@@ -40,7 +40,8 @@ from vip5.training.weigh import weigh
 NEXT, CHOICE, EXPLAIN = "A-3", "A-3 of 100", ("C-3", "C-12")
 TASKS = {NEXT: "next", CHOICE: "choice"}
 METRICS = ("HR@10", "NDCG@10")
-TEXT = ("BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L")  # compared in pairs
+TEXT = ("BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L")
+PAIRED = ("BLEU-4", "ROUGE-L")  # what `vip5 compare` compares of sentences
 ABOUT_TEXT = ("FMR", "USR")  # of what a system wrote alone
 VALIDATED = {False: "validation/A-3 NDCG@10", True: "validation/explanations log-likelihood"}
 SENTENCES = 20  # of each writer and prompt, drawn at random, stay beside its numbers
@@ -185,7 +186,7 @@ def written(systems: list[System], name: str, out: Path) -> tuple[list[dict[str,
         if not folders or writers[0].name not in folders:
             continue
         about = {"data": name, "protocol": "clean", "task": "explain", "prompt": prompt}
-        beside = compare(list(folders.values()), [prompt], TEXT) if len(folders) > 1 else None
+        beside = compare(list(folders.values()), [prompt], PAIRED) if len(folders) > 1 else None
         for system, folder in folders.items():
             results = [r for r in Results.load(folder / RESULTS).results if r.prompt == prompt]
             told = {r.metric: r for r in results if r.metric in (*TEXT, *ABOUT_TEXT)}
