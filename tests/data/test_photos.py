@@ -1,16 +1,21 @@
 """Photos come from inside the folder only; a bad one costs its item the photo and nothing else."""
 
 import hashlib
+import itertools
 import os
 import struct
+import threading
+import time
 import unicodedata
 import zlib
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
-from vip5.data.photos import find_photos, inside
+from vip5.data import photos as photos_module
+from vip5.data.photo_names import inside
+from vip5.data.photos import find_photos
 from vip5.errors import UserError
 
 
@@ -145,3 +150,71 @@ def test_a_wrong_folder_is_said(tmp_path: Path) -> None:
         find_photos(tmp_path / "gone", ["a"], [None])
     with pytest.raises(UserError, match="no photo of any item in"):
         find_photos(tmp_path, ["a"], [None])
+
+
+def test_a_file_that_may_be_the_wrong_one_is_not_taken(tmp_path: Path) -> None:
+    """Names that are only alike: in several folders, or of ids that differ in case alone."""
+    root = tmp_path / "images"
+    for name in ("one/front.jpg", "two/front.jpg", "hats/3.jpg", "deep/er/4.jpg", "5.jpg", "deep/5.jpg", "aB.jpg"):
+        photo(root / name)
+    named = {
+        "https://x.test/one/front.jpg": "one/front.jpg",
+        "TWO\\Front.jpg": "two/front.jpg",
+        "https://x.test/three/front.jpg": None,
+        "front.jpg": None,
+        "shoes/3.jpg": None,
+        "https://x.test/shoes/3.jpg?width=300#top": "hats/3.jpg",
+        "//x.test/er/4.jpg": "deep/er/4.jpg",
+        "C:\\shop\\er\\4.jpg": "deep/er/4.jpg",
+        "/media/er/4.jpg": "deep/er/4.jpg",
+        "../images/5.jpg": "5.jpg",
+        "https://x.test/5.jpg": "5.jpg",
+        "gone.jpg; 5.jpg": "5.jpg",
+        """[{'thumb': 'https://x.test/gone.jpg', 'large': "https://x.test/4.jpg"}]""": "deep/er/4.jpg",
+        "https://[x/4.jpg": "deep/er/4.jpg",
+    }
+    found = find_photos(root, [f"i{n}" for n in range(len(named))], list(named))
+    assert dict(zip(named, found.images, strict=True)) == named
+    assert found.counts["photos_missing"] == 3 and found.counts["photos_escaping"] == 0
+    assert find_photos(root, ["Ab", "aB"], [None, None]).images == [None, "aB.jpg"]
+    assert find_photos(root, ["Ab", "AB", "3"], [None] * 3).images == [None, None, "hats/3.jpg"]
+    assert find_photos(root, ["ab"], [None]).images == ["aB.jpg"]
+
+
+def test_a_file_name_that_is_no_text_is_passed_over(tmp_path: Path) -> None:
+    photo(tmp_path / "good.jpg")
+    (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+    photo(tmp_path / os.fsdecode(b"caf\xe9") / "a.jpg")
+    assert find_photos(tmp_path, ["a", "good"], ["café/a.jpg", None]).images == [None, "good.jpg"]
+
+
+def test_missing_ones_are_named_before_the_broken_ones(tmp_path: Path) -> None:
+    for n in range(30):
+        (tmp_path / f"{n}.jpg").write_bytes(b"")
+    faults = find_photos(tmp_path, ["x", *map(str, range(30))], ["u" * 500 + ".jpg"] + [None] * 30).faults
+    assert faults[0] == f"no photo of x ({'u' * 80}…)" and len(faults) == 31
+
+
+def test_of_large_photos_one_is_decoded_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that threads share a memory that is bounded, whatever the photos."""
+    monkeypatch.setattr(photos_module, "_LARGE", 40 * 40)
+    at_once, most = [0, 0], [0, 0]  # of small and of large ones
+    load = ImageFile.ImageFile.load
+
+    def slow(image: Image.Image) -> object:
+        large = int(image.width * image.height > 40 * 40)
+        with lock:
+            at_once[large] += 1
+            most[large] = max(most[large], at_once[large])
+        time.sleep(0.02)
+        with lock:
+            at_once[large] -= 1
+        return load(image)
+
+    lock = threading.Lock()
+    monkeypatch.setattr(ImageFile.ImageFile, "load", slow)
+    for n, side in itertools.product(range(8), (40, 50)):
+        photo(tmp_path / f"{side}-{n}.png", (side, side))
+    items = [path.stem for path in tmp_path.iterdir()]
+    assert find_photos(tmp_path, items, [None] * 16).counts["photos"] == 16
+    assert most[1] == 1 and 1 < most[0] <= photos_module.THREADS

@@ -5,6 +5,7 @@ import io
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -155,3 +156,13 @@ def test_it_stays_small(page, results, cases, tmp_path, monkeypatch):
 @pytest.mark.parametrize("probability, said", [(1.0, "100 %"), (0.126, "13 %"), (0.0312, "3.1 %"), (0.0004, "< 0.1 %")])
 def test_probabilities_read_well(probability, said):
     assert report._share(probability) == said
+
+
+def test_photos_of_16_bits_are_scaled_and_those_past_the_limits_left_out(tmp_path, monkeypatch):
+    """The limits hold wherever a photo is opened again."""
+    Image.fromarray(np.full((20, 20), 128 * 257, np.uint16)).save(tmp_path / "grey.png")
+    (data,) = report._thumbnails([tmp_path / "grey.png"]).values()
+    with Image.open(io.BytesIO(base64.b64decode(data))) as small:
+        assert abs(small.convert("L").getpixel((5, 5)) - 128) < 3
+    monkeypatch.setattr("vip5.modalities.photos.MAX_PIXELS", 20 * 20 - 1)
+    assert report._thumbnails([tmp_path / "grey.png"]) == {}

@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +193,42 @@ def test_16_bits_a_pixel_are_scaled(tmp_path) -> None:
     eight, sixteen = (read_photo(tmp_path / name) for name in ("8.png", "16.png"))
     assert eight is not None and sixteen is not None and sixteen.mode == "RGB"
     np.testing.assert_array_equal(np.asarray(sixteen), np.asarray(eight))
+    wide = np.repeat((grey.astype(np.uint16) * 257)[:, :, None], 3, axis=2)
+    opaque = np.full((9, 10, 1), 65535, np.uint16)
+    for pixels, kind in ((wide, 2), (np.dstack([wide[..., :1], opaque]), 4), (np.dstack([wide, opaque]), 6)):
+        _png_16(tmp_path / "more.png", pixels, kind)
+        more = read_photo(tmp_path / "more.png")
+        assert more is not None
+        np.testing.assert_allclose(np.asarray(more, int), np.asarray(eight, int), atol=1)
+    grey_16 = Image.fromarray(np.array([[0, 30_000, 30_001]], np.uint16))
+    grey_16.save(tmp_path / "clear.png", transparency=30_000)
+    clear = read_photo(tmp_path / "clear.png")
+    assert clear is not None and np.asarray(clear)[0, :, 0].tolist() == [0, 255, 117]
+
+
+def _png_16(path: Path, pixels: np.ndarray, kind: int) -> None:
+    """A PNG with 16 bits a channel, which Pillow does not write but for grey."""
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)), (b"IDAT", zlib.compress(rows))
+    chunks = [
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in (*parts, (b"IEND", b""))
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+def test_a_photo_replaced_by_one_of_the_same_size_is_encoded_again(dataset, mean_colour, tmp_path) -> None:
+    path = tmp_path / "a.bmp"  # as many bytes for every photo of one shape
+    Image.new("RGB", (8, 8), (10, 0, 0)).save(path)
+    dataset.photos = [path]
+    first, about = np.array(encode(dataset, mean_colour()).store.matrix[0]), path.stat()
+    assert encode(dataset, mean_colour()).reused
+    Image.new("RGB", (8, 8), (0, 200, 0)).save(path)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    again = encode(dataset, mean_colour())
+    assert path.stat().st_size == about.st_size and not again.reused
+    assert not np.array_equal(again.store.matrix[0], first)
 
 
 def test_past_the_limits_it_counts_as_broken(dataset, mean_colour, monkeypatch) -> None:

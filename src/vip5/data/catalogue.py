@@ -11,7 +11,7 @@ from typing import Self
 import polars as pl
 
 from vip5.data.dataset import Dataset
-from vip5.data.photos import inside
+from vip5.data.photo_names import inside
 from vip5.data.schema import TRAIN
 from vip5.errors import UserError
 from vip5.files import write_json, written_aside

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from vip5.data.candidates import hash_of_lists
-from vip5.data.photos import inside
+from vip5.data.photo_names import inside
 from vip5.data.ragged import Ragged
 from vip5.data.said import buys_again, order_words
 from vip5.data.schema import TEST, TRAIN, VALIDATION, Manifest

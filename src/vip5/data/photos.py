@@ -1,29 +1,30 @@
 """Photos: found inside the given folder only, and decoded once to see that they can be."""
 
 import hashlib
-import io
-import os
-import re
-import unicodedata
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from vip5.data.photo_names import PhotoNames
 from vip5.data.schema import Input
 from vip5.errors import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 64 * 2**20
-_NAMED = 5  # of the photos that are missing
+THREADS = 4  # that read photos
+_LARGE = 8_000_000  # pixels; of photos with more, one is decoded at a time, whatever the number of threads
+_NAMED, _SHOWN = 5, 80  # of the photos that are missing; characters of what a table says of one
+_one_large = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,18 @@ class Photos:
     faults: list[str]  # one line for each photo that is broken or escapes, and for the first that are missing
 
 
-def inside(root: Path, name: str) -> Path | None:
-    """The file `name` (relative) under `root`, links followed; None when there is no such file or it lies outside."""
-    try:
-        path = Path(os.path.realpath(root / name))
-        return path if path.is_relative_to(os.path.realpath(root)) and path.is_file() else None
-    except (OSError, ValueError):  # a name too long, or with a NUL
-        return None
+@contextmanager
+def opened(file: Path | BinaryIO, most: int) -> Iterator[Image.Image]:
+    """A photo that is not decoded yet, for a block that decodes it: of large ones only one at a time.
+
+    Raises: ValueError where it has more than `most` pixels, and whatever else Pillow raises: nearly anything.
+    """
+    with Image.open(file, formats=FORMATS) as photo:
+        pixels = photo.width * photo.height
+        if pixels > most:
+            raise ValueError(f"{photo.width} x {photo.height} pixels, more than {most // 10**6} million")
+        with _one_large if pixels > _LARGE else nullcontext():
+            yield photo
 
 
 def find_photos(root: str | Path, items: Sequence[str], images: Sequence[str | None], progress: bool = False) -> Photos:
@@ -58,10 +64,10 @@ def find_photos(root: str | Path, items: Sequence[str], images: Sequence[str | N
     if not root.is_dir():
         raise UserError(f"no folder of photos {root}: check --images")
     root = root.resolve()
-    files = _Files(root)
+    files = PhotoNames(root, items)
     found = [files.find(item, image) for item, image in zip(items, images, strict=True)]
     names = sorted({name for name, _ in found if name})
-    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+    with ThreadPoolExecutor(THREADS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # past MAX_PIXELS anyway
         checks = pool.map(lambda name: _check(root / name), names)
         bar = track(
@@ -75,15 +81,20 @@ def find_photos(root: str | Path, items: Sequence[str], images: Sequence[str | N
         "photos_broken": sum(name is not None and name not in good for name, _ in found),
         "photos_escaping": sum(refused is not None for _, refused in found),
     }
-    if items and counts["photos_missing"] == len(items):
-        raise UserError(f"no photo of any item in {root}: give the folder where files are named as the items are")
-    missing = [(i, image) for i, image, f in zip(items, images, found, strict=True) if f == (None, None)]
+    missing = [
+        f"no photo of {item} ({_short(image) if image else 'no file is named so'})"
+        for item, image, where in zip(items, images, found, strict=True)
+        if where == (None, None)
+    ]
+    if items and len(missing) == len(items):
+        remedy = "give the folder where files are named as the items are, or as their image column says"
+        raise UserError(f"no photo of any item in {root} ({missing[0]}): {remedy}")
     total = hashlib.sha256("".join(f"{name}\0{checked[name][1]}\n" for name in names).encode())
-    faults = [f"photo of {item} escapes the folder ({f[1]})" for item, f in zip(items, found, strict=True) if f[1]]
+    # The missing ones first: of the others only some may be shown.
+    faults = missing[:_NAMED]
+    faults += [f"no photo of {len(missing) - _NAMED} more items"] if len(missing) > _NAMED else []
+    faults += [f"photo of {i} escapes the folder ({_short(f[1])})" for i, f in zip(items, found, strict=True) if f[1]]
     faults += [f"photo is broken ({root / name}: {fault})" for name, (_, _, fault) in checked.items() if fault]
-    faults += [f"no photo of {item} ({image or 'no file is named so'})" for item, image in missing[:_NAMED]]
-    if len(missing) > _NAMED:
-        faults.append(f"no photo of {len(missing) - _NAMED} more items")
     return Photos(
         root,
         [name if name in good else None for name, _ in found],
@@ -98,65 +109,8 @@ def find_photos(root: str | Path, items: Sequence[str], images: Sequence[str | N
     )
 
 
-class _Files:
-    """The photos in a folder and below it, and how tables may name them."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        photos = []
-        for folder, _, files in os.walk(root):
-            base = os.path.relpath(folder, root)
-            for file in files:
-                stem, suffix = os.path.splitext(file)
-                if suffix.lower() in SUFFIXES:
-                    photos.append((SUFFIXES.index(suffix.lower()), os.path.normpath(os.path.join(base, file)), stem))
-        photos.sort(reverse=True)  # so that the first of several stays: in the order of SUFFIXES, then of names
-        self.by_stem = {stem: path for _, path, stem in photos}
-        # As people would say it is the same: without case, composed letters or not.
-        self.alike = {_plain(os.path.basename(path)): path for _, path, _ in photos}
-        self.alike |= {_plain(path): path for _, path, _ in photos}
-        self.alike_stem = {_plain(stem): path for _, path, stem in photos}
-
-    def find(self, item: str, image: str | None) -> tuple[str | None, str | None]:
-        """The photo's path relative to the folder, or None; and the name that was refused because it leads outside, or
-        None."""
-        names = self._names(image) if image else []
-        if names is None:
-            return None, image
-        alike = [self.alike[key] for name in names if (key := _plain(name)) in self.alike]
-        own = [self.by_stem.get(item), None if image else self.alike_stem.get(_plain(item))]
-        names += [*alike, *(name for name in own if name)]
-        for name in names:
-            if inside(self.root, name):
-                return name, None
-        return None, next((name for name in names if os.path.isfile(self.root / name)), None)
-
-    def _names(self, image: str) -> list[str] | None:
-        """What a table may mean by `image`, the likeliest first; None where it leads outside."""
-        image = _first(image)
-        if "://" in image:
-            last = PurePosixPath(urlsplit(image).path).name
-            return list(dict.fromkeys([last, unquote(last)]))
-        names: list[str] = []
-        for written in dict.fromkeys([image, image.replace("\\", "/"), unquote(image)]):
-            path = PurePosixPath(written)
-            if path.is_absolute() or ".." in path.parts:
-                return None
-            names += [str(path), path.name]
-        return list(dict.fromkeys(names))
-
-
-def _first(image: str) -> str:
-    """The first of several photos: of a list that is written as text, or of addresses one after the other."""
-    text = image.strip()
-    if text.startswith("["):
-        found = re.search(r"""['"]([^'"]+)['"]""", text)
-        return found[1] if found else text
-    return re.split(r"[|,;\s]+(?=\w+://)", text)[0] if "://" in text else image
-
-
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", os.path.normpath(name)).casefold()
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _check(path: Path) -> tuple[int, str, str | None]:
@@ -165,16 +119,19 @@ def _check(path: Path) -> tuple[int, str, str | None]:
         size = path.stat().st_size
         if size > MAX_BYTES:
             return size, "", f"more than {MAX_BYTES // 2**20} MiB"
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            return size, digest, _fault(file)
     except OSError as error:
         return 0, "", error.strerror or str(error)
-    digest = hashlib.sha256(data).hexdigest()
+
+
+def _fault(file: BinaryIO) -> str | None:
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as photo:
-            if photo.width * photo.height > MAX_PIXELS:
-                return size, digest, f"{photo.width} x {photo.height} pixels, more than {MAX_PIXELS // 10**6} million"
+        with opened(file, MAX_PIXELS) as photo:
             photo.draft("RGB", (64, 64))  # a JPEG is read whole, and its pixels made at an eighth of the size
             photo.load()
     except Exception as error:  # what the decoders raise on damaged bytes is not documented
-        return size, digest, (str(error).splitlines() or [type(error).__name__])[0]
-    return size, digest, None
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    return None

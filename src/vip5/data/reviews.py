@@ -2,20 +2,25 @@
 
 import polars as pl
 
+from vip5.data.scripts import UNSPACED
 from vip5.data.table import Table
 from vip5.errors import UserError
 
 MAX_WORDS, MIN_WORDS = 64, 3
-# Scripts that put no spaces between words (Thai, Lao, Burmese, Khmer, kana, Han): two letters count as a word.
-_UNSPACED = r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
-# A sentence ends before a space, or after a mark that needs none: of Chinese, Japanese, Arabic, Hindi, Burmese, Khmer.
-_SENTENCE = r"^(.+?(?:[.!?]+[\"')\]]*(?:\s|$)|[。！？｡؟।॥။។]+[\"')\]」』）”’]*))"
+# Scripts that put no spaces between words (see scripts.py): two letters count as a word.
+_UNSPACED = rf"[{UNSPACED}]"
+_CLOSING = r"[\"')\]」』）”’]*"
+# A sentence ends before a space, or after a mark that needs none: of Chinese, Japanese, Arabic, Hindi, Burmese, Khmer,
+# Tibetan, Ethiopic, Armenian.
+_SENTENCE = rf"^(.+?(?:[.!?]+{_CLOSING}(?:\s|$)|[。！？｡؟۔।॥။។།።։]+{_CLOSING}))"
 
 
 def first_sentence(text: pl.Expr) -> pl.Expr:
     """The first sentence of a text in at most MAX_WORDS words; null when it has fewer than MIN_WORDS."""
     plain = text.str.replace_all(r"\s+", " ").str.strip_chars()
-    sentence = pl.coalesce(plain.str.extract(_SENTENCE), plain).str.strip_chars()
+    # Between letters of such scripts a Latin mark ends a sentence without a space, too.
+    marked = plain.str.replace_all(rf"({_UNSPACED}[.!?]+{_CLOSING})({_UNSPACED})", "$1\n$2")
+    sentence = pl.coalesce(marked.str.extract(_SENTENCE), plain).str.strip_chars()
     words, unspaced = sentence.str.split(" "), sentence.str.count_matches(_UNSPACED)
     mostly = 2 * unspaced > sentence.str.len_chars()
     cut = (

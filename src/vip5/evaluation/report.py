@@ -9,12 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
-from PIL import Image, ImageOps
 
 from vip5.evaluation.results import Results
 from vip5.evaluation.tables import ACCURACY, BADGES, Row, Section, audit_lines, noted, sections
 from vip5.evaluation.verdict import verdict
 from vip5.files import write_text
+from vip5.modalities.photos import read_photo
 
 MOST_CASES = 12
 MOST_HISTORY = 8
@@ -114,17 +114,11 @@ def _thumbnails(photos: Iterable[Path]) -> dict[Path, str]:
 
 
 def _thumbnail(photo: Path, side: int, quality: int) -> str | None:
-    try:
-        with Image.open(photo) as image:
-            image.draft("RGB", (side, side))
-            small = ImageOps.exif_transpose(image).convert("RGBA")
-            small.thumbnail((side, side))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises on a broken file
+    if (small := read_photo(photo, side)) is None:
         return None
-    page = Image.new("RGB", small.size, "white")
-    page.paste(small, mask=small.getchannel("A"))
+    small.thumbnail((side, side))
     data = io.BytesIO()
-    page.save(data, "JPEG", quality=quality, optimize=True)
+    small.save(data, "JPEG", quality=quality, optimize=True)
     return base64.b64encode(data.getvalue()).decode("ascii")
 
 

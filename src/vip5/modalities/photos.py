@@ -9,9 +9,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vip5.data import Dataset
-from vip5.data.photos import FORMATS, MAX_BYTES, MAX_PIXELS
+from vip5.data.photos import MAX_BYTES, MAX_PIXELS, THREADS, opened
 from vip5.errors import UserError
-from vip5.modalities.job import THREADS, progress_bar
+from vip5.modalities.job import progress_bar
+
+_BYTE_OF = ((np.arange(2**16) + 128) // 257).astype(np.uint8)  # of each 16-bit value
 
 Photos = list[tuple[int, Path]]  # item and the file of its photo
 
@@ -37,25 +39,29 @@ def hash_of_photos(photos: Photos, progress: bool = False) -> str:
     return digest.hexdigest()
 
 
-def read_photo(path: Path) -> Image.Image | None:
+def read_photo(path: Path, side: int | None = None) -> Image.Image | None:
     """A photo as RGB, upright, transparent parts white, 16 bits a pixel scaled to 8.
 
-    None for one that cannot be decoded, or is past the limits of bytes or pixels.
+    With `side` a JPEG may be decoded smaller, but no side below that. None for a photo that cannot be decoded, or is
+    past the limits of bytes or pixels.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
             return None
-        with Image.open(path, formats=FORMATS) as file:
-            if file.width * file.height > MAX_PIXELS:
-                return None
-            return _in_rgb(ImageOps.exif_transpose(file))
+        with opened(path, MAX_PIXELS) as photo:
+            if side is not None:
+                photo.draft("RGB", (side, side))
+            return _in_rgb(ImageOps.exif_transpose(photo))
     except Exception:  # Pillow's readers raise nearly anything on a damaged file
         return None
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion cuts at 255
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+        pixels, clear = np.asarray(image), image.info.get("transparency")
+        image = Image.fromarray(_BYTE_OF.take(pixels, mode="clip"))
+        if clear is not None:
+            image.paste(255, mask=Image.fromarray(pixels == clear))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -67,6 +73,7 @@ def _hash_of_file(path: Path) -> str:
     try:
         if (size := os.stat(path).st_size) > MAX_BYTES:
             return f"{size} bytes"
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
