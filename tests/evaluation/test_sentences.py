@@ -31,6 +31,29 @@ def test_words():
     assert plain("!?") == ""
 
 
+def test_words_of_any_script():
+    assert plain("这双鞋很舒服。") == "这 双 鞋 很 舒 服"
+    assert plain("ใส่สบาย") == "ใ ส่ ส บ า ย"
+    assert plain("बहुत अच्छा है।") == "बहुत अच्छा है"
+    assert plain("Очень УДОБНО!") == "очень удобно"
+    assert plain("cafe\u0301 ﬁt…") == plain("CAFÉ fit...") == "café fit"
+    assert plain("snake_case don´t") == "snake_case don t"
+
+
+def test_metrics_of_any_script():
+    told = ["这双鞋很舒服。", "颜色很漂亮，我很喜欢。", "这双鞋很舒服"]
+    assert feature_matching(told, ["舒服", "颜色", "颜色"]).tolist() == [1, 1, 0]
+    assert unique_sentence_ratio(told) == 2 / 3
+    assert copied(told, ["这双鞋很舒服！"]).tolist() == [1, 0, 1]
+    catalogue = FeatureCatalogue(["舒服", "颜色"])
+    assert [row.tolist() for row in catalogue.find(told)] == [[0], [1], [0]]
+    assert feature_matching(["Цвет красивый", "สีสวยมากค่ะ", "रंग बहुत अच्छा"], ["цвет", "สวย", "अच्छी"]).tolist() == [
+        1,
+        1,
+        0,
+    ]
+
+
 def test_unique_sentences_by_hand():
     assert unique_sentence_ratio(SENTENCES) == 3 / 4  # the first and the third have the same words
     assert unique_sentence_ratio(["Good."] * 5) == 1 / 5

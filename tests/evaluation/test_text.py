@@ -8,10 +8,15 @@ import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import DefaultTokenizer
 from sacrebleu.metrics.bleu import BLEU
 
 from vip5.evaluation import text
-from vip5.evaluation.text import BLEU_SIGNATURE, TextScores
+from vip5.evaluation.intervals import Estimate
+from vip5.evaluation.results import Result, Results
+from vip5.evaluation.tables import caption
+from vip5.evaluation.text import BLEU_SIGNATURE, TextScores, Tokens, bleu_signature, cut_into
+from vip5.items import Vocabulary
 
 WORDS = np.array(
     ["the", "cotton", "is", "soft,", "and", "I", "love", "blue", "stripes.", "it's", "don't", "-", "!", "10%"]
@@ -116,3 +121,66 @@ def test_five_thousand_pairs_take_seconds():
     start = time.perf_counter()
     TextScores(hypotheses, references).estimates()
     assert time.perf_counter() - start < 30  # a few seconds on an idle core
+
+
+SAID = {
+    "English": (["It fits great, and it’s “nice”.", "I like the colour of it."], Tokens("13a", "a-z0-9")),
+    "Russian": (["Очень удобная обувь для прогулок.", "Цвет красивый и яркий."], Tokens("13a", "Unicode")),
+    "German": (["Sehr schöne, größere Schuhe.", "Für mich nicht zu weit."], Tokens("13a", "Unicode")),
+    "Arabic": (["الحذاء مريح جدا للمشي", "اللون جميل ومناسب"], Tokens("13a", "Unicode")),
+    "Hindi": (["जूते बहुत आरामदायक हैं।", "रंग बहुत अच्छा है।"], Tokens("13a", "Unicode")),
+    "Korean": (["신발이 정말 편하고 좋아요.", "색이 예쁘고 마음에 들어요."], Tokens("13a", "Unicode")),
+    "Chinese": (["这双鞋很舒服。", "颜色很漂亮，我很喜欢。"], Tokens("zh", "Unicode")),
+    "Japanese": (["とても軽くて歩きやすい靴です。", "色がきれい。"], Tokens("char", "Unicode")),
+    "Thai": (["รองเท้าใส่สบายมาก", "สีสวยมากค่ะ"], Tokens("char", "Unicode")),
+}
+
+
+@pytest.mark.parametrize("language", SAID)
+def test_identical_sentences_are_100_in_any_language_and_others_are_not(language):
+    references, tokens = SAID[language]
+    same, other = TextScores(references, references), TextScores(references[::-1], references)
+    assert same.tokens == tokens
+    assert same.values() == pytest.approx(dict.fromkeys(TextScores.metrics, 100.0))
+    assert max(other.values().values()) < 60
+    bleu = BLEU(tokenize=tokens.bleu)
+    bleu.corpus_score(references, [references])
+    assert str(bleu.get_signature()) == bleu_signature(tokens.bleu)
+    assert other.values()["BLEU-4"] == pytest.approx(bleu.corpus_score(references[::-1], [references]).score)
+
+
+def test_other_letters_are_other_words():
+    assert TextScores(["schüne grüßere"], ["schöne größere"]).values()["ROUGE-1"] == 0
+    assert TextScores(["बहुत अच्छा"], ["बहुत अच्छी"]).values()["ROUGE-1"] == pytest.approx(50)
+    assert TextScores(["ЦВЕТ cafe\u0301"], ["цвет café"]).values()["ROUGE-1"] == pytest.approx(100)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.characters(max_codepoint=127)))
+def test_on_ascii_both_tokenizers_of_rouge_are_one(written):
+    """So that a foreign word in English changes the score of its own sentence alone."""
+    assert text._UnicodeWords().tokenize(written) == DefaultTokenizer().tokenize(written)
+
+
+def test_both_sides_are_normalised_alike():
+    """A tokenizer in NFKC writes no "…", "½", "™" or "ﬁ"; what it knows by heart is right all the same."""
+    truth = ["Well… it fits great, ½ price™ and “nice”.", "It’s OK… I like the ﬁt."]
+    vocabulary = Vocabulary.train(truth * 100, 500)
+    back = [vocabulary.decode(vocabulary.encode([vocabulary.plain(said)]).tokens[0]) for said in truth]
+    assert back != truth
+    for said in (back, truth):
+        assert TextScores(said, truth).values() == pytest.approx(dict.fromkeys(TextScores.metrics, 100.0))
+
+
+def test_what_the_numbers_are_over_is_said_once():
+    about = {"task": "explanation", "dataset": "d", "data_hash": "h", "protocol": "clean", "split": "test"}
+    about |= {"prompt": "C-3", "model": "m", "seed": 0}
+    one = Estimate(10.0, 9.0, 11.0, 5)
+    results = [
+        Result.of(one, **about, metric=metric, tokens=Tokens("zh", "Unicode").for_metric(metric))
+        for metric in TextScores.metrics
+    ]
+    assert cut_into(results) == ["BLEU over zh tokens, ROUGE over Unicode tokens."]
+    assert "tok:zh" in Results.record(results, "vip5 evaluate x").metrics["BLEU"]
+    assert cut_into([*results, Result.of(one, **about, metric="USR")]) == cut_into(results) and cut_into([]) == []
+    assert cut_into(results)[0] in caption(results)

@@ -1,5 +1,6 @@
 """What scripts a text is in, and its words in any of them."""
 
+import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -7,14 +8,19 @@ import regex
 
 # Scripts that put no spaces between words, as inside of a character class.
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Myanmar}\p{Khmer}\p{Tibetan}"
-# A letter of such a script with its marks is a word of its own. Others are runs of letters, digits and marks: a vowel of
-# Hindi is a mark.
+# A letter of such a script, with its marks, is a word of its own. Other words are runs of letters, digits and marks: a
+# vowel of Hindi is a mark.
 UNSPACED_WORD = rf"[{UNSPACED}][\p{{M}}ー]*"
-WORD = rf"{UNSPACED_WORD}|(?:(?![{UNSPACED}])[\p{{L}}\p{{N}}\p{{M}}])+"
+WORD = rf"{UNSPACED_WORD}|(?![{UNSPACED}])[\p{{L}}\p{{N}}](?:(?![{UNSPACED}])[\p{{L}}\p{{N}}\p{{M}}])*"
 
 _OTHER = regex.compile(r"[^\p{P}\p{S}\p{Z}\p{C}\p{N}A-Za-z]")
 _LETTER, _UNSPACED = regex.compile(r"\p{L}"), regex.compile(rf"[{UNSPACED}]")
 _HAN = regex.compile(r"\p{Han}")
+
+
+def normal(text: str) -> str:
+    """A text as the trained tokenizers write it: in NFKC, which has "..." for "…", with single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).split())
 
 
 class Scripts(NamedTuple):

@@ -12,7 +12,7 @@ import polars as pl
 from vip5.errors import UserError
 from vip5.evaluation.ranking import ABSENT, ranking_metrics
 from vip5.evaluation.stored import load_about, load_ranks, load_sentences
-from vip5.evaluation.text import ORDER, TextScores, corpus_bleu
+from vip5.evaluation.text import ORDER, TextScores, Tokens, corpus_bleu
 from vip5.predict.folder import read_run
 
 TEXT_METRICS = ("BLEU-4", "ROUGE-L")
@@ -52,6 +52,7 @@ class Cases(NamedTuple):
 
     rows: np.ndarray  # float64 [n, runs, m]
     score: Callable[[np.ndarray], np.ndarray]  # [..., runs, m] → [..., runs, metrics]
+    tokens: Tokens | None = None  # of sentences
 
 
 def cases_of(runs: Sequence[Evaluated], prompt: str, metrics: Sequence[str]) -> Cases:
@@ -82,15 +83,15 @@ def _text_cases(runs: Sequence[Evaluated], prompt: str, metrics: Sequence[str]) 
     by = ["user", "item", "truth"]
     tables = [run.sentences.filter(prompt=prompt).sort(by, maintain_order=True) for run in runs]
     first = _first_of_each_user(runs, tables, prompt, ["item", "truth"], "reviews")
-    statistics = [TextScores(table["written"].to_list(), table["truth"].to_list()).statistics for table in tables]
+    scores = [TextScores(table["written"].to_list(), table["truth"].to_list()) for table in tables]
     ones = np.ones((len(tables[0]), len(tables), 1))  # a user may have several reviews: the mean is over reviews
-    rows = np.add.reduceat(np.concatenate([np.stack(statistics, axis=1), ones], axis=2), first)
+    rows = np.add.reduceat(np.concatenate([np.stack([s.statistics for s in scores], axis=1), ones], axis=2), first)
 
     def score(sums: np.ndarray) -> np.ndarray:
         found = {"BLEU-4": corpus_bleu(sums[..., : 2 + 2 * ORDER], 4), "ROUGE-L": sums[..., -2] / sums[..., -1]}
         return np.stack([found[name] for name in metrics], axis=-1)
 
-    return Cases(rows, score)
+    return Cases(rows, score, scores[0].tokens)
 
 
 def _first_of_each_user(

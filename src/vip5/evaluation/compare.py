@@ -21,6 +21,7 @@ from vip5.evaluation.intervals import (
     percentiles,
     two_level_samples,
 )
+from vip5.evaluation.text import cut_into
 
 METRICS = ("HR@1", "HR@5", "NDCG@5", "HR@10", "NDCG@10", *TEXT_METRICS)  # NDCG@1 is HR@1
 
@@ -53,6 +54,7 @@ class ComparedRow:
     reference_by_seed: tuple[float, ...]
     difference: Difference
     p: float
+    tokens: str | None = None  # of BLEU and ROUGE: how sentences were cut into words
 
     @property
     def verdict(self) -> str:
@@ -130,6 +132,7 @@ def compare(
                         value=values[a], reference_value=values[b],
                         by_seed=tuple(by_run[a][:, m].tolist()), reference_by_seed=tuple(by_run[b][:, m].tolist()),
                         difference=difference_of(difference, drawn),
+                        tokens=cases.tokens and cases.tokens.for_metric(metric),
                     )
                 )  # fmt: skip
     corrected = holm([part["difference"].p for part in parts])
@@ -243,6 +246,7 @@ def note(comparison: RunComparison) -> str:
     ]
     if any(len(s.seeds) == 1 for s in systems):
         parts.append("A run of one seed says nothing of how another training would end.")
+    parts += cut_into(comparison.rows)
     if comparison.notes:
         parts.append(f"Data: {'; '.join(comparison.notes)}.")
     if any(s.protocol == "paper" for s in systems):

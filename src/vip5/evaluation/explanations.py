@@ -66,7 +66,16 @@ def explanation_results(told: Told, reviews: pl.DataFrame, about: dict[str, Any]
         scores.differences(other, seed=seed),
     )
     results = [
-        Result.of(own[m], others[m], differences[m], **about, metric=m, baseline=FREQUENT) for m in scores.metrics
+        Result.of(
+            own[m],
+            others[m],
+            differences[m],
+            **about,
+            metric=m,
+            baseline=FREQUENT,
+            tokens=scores.tokens.for_metric(m),
+        )
+        for m in scores.metrics
     ]
     trained = reviews.filter((pl.col("split") == "train") & pl.col("explanation").is_not_null())
     features = told.reviews["feature"]

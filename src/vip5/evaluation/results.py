@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, Valid
 import vip5
 from vip5.errors import UserError, first_fault
 from vip5.evaluation.intervals import LEVEL, RESAMPLES, Difference, Estimate
-from vip5.evaluation.text import BLEU_SIGNATURE
+from vip5.evaluation.text import bleu_signature, tokens_of
 from vip5.files import write_text
 
 NEXT_ITEM, EXPLANATION = "next item", "explanation"
@@ -55,6 +55,7 @@ class Result(BaseModel):
     difference_low: FiniteFloat | None = None
     difference_high: FiniteFloat | None = None
     p: FiniteFloat | None = None
+    tokens: str | None = None  # of BLEU and ROUGE: how sentences were cut into words, see `text.Tokens`
 
     @classmethod
     def of(
@@ -121,10 +122,11 @@ def _cpu_model() -> str:
     return next(named, "") or platform.processor() or platform.machine()
 
 
-def _how_measured() -> dict[str, str]:
+def _how_measured(results: Sequence[Result] = ()) -> dict[str, str]:
+    used = {"BLEU": ["13a"], "ROUGE": ["a-z0-9"]} | tokens_of(results)
     return {
-        "BLEU": BLEU_SIGNATURE,
-        "ROUGE": f"F1, no stemming, rouge-score {version('rouge-score')}",
+        "BLEU": "; ".join(map(bleu_signature, used["BLEU"])),
+        "ROUGE": f"F1, no stemming, {' and '.join(used['ROUGE'])} tokens, rouge-score {version('rouge-score')}",
         "interval": INTERVAL,
     }
 
@@ -175,6 +177,7 @@ class Results(BaseModel):
             machine=Machine.here(device),
             decoding=dict(decoding or {}),
             audit=None if audit is None else dict(audit),
+            metrics=_how_measured(results),
             notes=tuple(notes),
             results=tuple(results),
         )

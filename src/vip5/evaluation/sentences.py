@@ -4,24 +4,27 @@ Definitions of L. Li, Zhang and Chen, Generate Neural Template Explanations for 
 All are shares from 0 to 1, but DIV, which is a number of features. USR, FCR and DIV depend on how many sentences there
 are: compare them on the same cases only.
 
-Text is compared by its words (`plain`): case folded, without punctuation, not stemmed. So the feature "strap" is in
-"The Strap's long", and "strap" is not in "straps" or "strapless".
+Text is compared by its words (`plain`) in any script: in NFKC, case folded, without punctuation, not stemmed. So the
+feature "strap" is in "The Strap's long", and "strap" is not in "straps" or "strapless". In scripts that put no spaces
+between words, each letter is one.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import regex
 
 from vip5.data import Ragged
+from vip5.data.scripts import UNSPACED, UNSPACED_WORD, normal
 
+_RUN = rf"(?:(?![{UNSPACED}])[\p{{L}}\p{{N}}\p{{M}}_])+"
 # A run of letters and digits; or what stands behind an apostrophe within a word, with it: "I'd" has no word "d".
-_WORD = re.compile(r"\w+|(?<=\w)'\w+")
+_WORD = regex.compile(rf"{UNSPACED_WORD}|(?!\p{{M}}){_RUN}|(?<=\w)'{_RUN}")
 
 
 def plain(text: str) -> str:
     """The words of a text with one space between them."""
-    return " ".join(_WORD.findall(text.casefold().replace("’", "'")))
+    return " ".join(_WORD.findall(normal(normal(text).casefold().replace("’", "'"))))
 
 
 def unique_sentence_ratio(sentences: Sequence[str]) -> float:

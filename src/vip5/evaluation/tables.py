@@ -6,6 +6,7 @@ from typing import Any
 
 from vip5.evaluation.intervals import Estimate
 from vip5.evaluation.results import EVERYONE, EXPLANATION, INTERVAL, NEXT_ITEM, Result, Results, context_of
+from vip5.evaluation.text import cut_into
 from vip5.evaluation.verdict import verdict
 
 BADGES = {"clean": "clean", "paper": "paper — leaky"}
@@ -194,6 +195,7 @@ def caption(results: Sequence[Result], audit: Mapping[str, Any] | None = None, n
     lines = [
         *verdict(results),
         f"{'; '.join(names)}; seed {seeds}. ± is half the width of the {INTERVAL}.",
+        *cut_into(results),
         *noted(notes),
     ]
     return "\n".join([*lines, *audit_lines(audit)])
@@ -227,6 +229,7 @@ def markdown(results: Results, sides: Sequence[str] = SIDES) -> str:
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
     if said := verdict(results.results):
         parts.append("\n".join(f"**{line}**" for line in said))
+    parts += cut_into(results.results)
     parts += noted(results.notes)
     if results.audit is not None:
         parts.append("\n".join(audit_lines(results.audit)))

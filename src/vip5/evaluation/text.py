@@ -1,21 +1,94 @@
 """Corpus BLEU and ROUGE of generated sentences, in per cent, each with one reference.
 
-BLEU is sacrebleu's over 13a word tokens (Post, WMT 2018); `BLEU_SIGNATURE` goes with every number. ROUGE is the
-F1 of rouge-score without stemming, averaged over sentences; its words are runs of a-z and 0-9.
+BLEU is sacrebleu's (Post, WMT 2018), ROUGE the F1 of rouge-score without stemming, averaged over sentences. How they
+cut sentences into words, `Tokens` chooses by the references' script; the choice goes with every number. Both compare
+texts in NFKC: so the sentences of a tokenizer that knows no "…" stand beside those that were copied as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
+import regex
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import Tokenizer
 from sacrebleu.metrics.bleu import BLEU
 
+from vip5.data.scripts import WORD, Scripts, normal
 from vip5.evaluation.intervals import LEVEL, RESAMPLES, Difference, Estimate, difference_of, percentiles, resampled_sums
 
 ORDER = 4  # the longest n-gram of BLEU
-BLEU_SIGNATURE = f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:{sacrebleu.__version__}"
 _ROUGE = {"ROUGE-1": "rouge1", "ROUGE-2": "rouge2", "ROUGE-L": "rougeL"}
+_UNSPACED = 0.1  # share of the letters from which on BLEU counts letters, where a script has no spaces
+_OTHER = (
+    1e-3  # share of letters outside A to Z from which on ROUGE reads all letters; below are foreign words in English
+)
+
+
+def bleu_signature(tokens: str) -> str:
+    """What sacrebleu says of a BLEU score over these tokens."""
+    return f"nrefs:1|case:mixed|eff:no|tok:{tokens}|smooth:exp|version:{sacrebleu.__version__}"
+
+
+BLEU_SIGNATURE = bleu_signature("13a")
+
+
+class Tokens(NamedTuple):
+    """How sentences are cut into words."""
+
+    bleu: Literal["13a", "zh", "char"]  # by the tokenizer of sacrebleu that is so called
+    rouge: Literal["a-z0-9", "Unicode"]  # runs of these letters and digits; the first is rouge-score's own
+
+    @classmethod
+    def of(cls, references: Sequence[str]) -> "Tokens":
+        """Of Chinese "zh", of other scripts without spaces "char", else "13a"; "Unicode" for all but English.
+
+        Sentences in ASCII have the same words by both tokenizers of ROUGE.
+        """
+        found = Scripts.of(references)
+        unspaced = found.unspaced >= _UNSPACED
+        return cls(
+            "13a" if not unspaced else "zh" if found.chinese else "char",
+            "Unicode" if found.other >= _OTHER else "a-z0-9",
+        )
+
+    def for_metric(self, metric: str) -> str:
+        """The tokens of one of `TextScores.metrics`."""
+        return self.bleu if metric.startswith("BLEU") else self.rouge
+
+
+class HasTokens(Protocol):
+    """A number that knows its metric and its tokens."""
+
+    @property
+    def metric(self) -> str: ...
+
+    @property
+    def tokens(self) -> str | None: ...
+
+
+def tokens_of(numbers: Iterable[HasTokens]) -> dict[str, list[str]]:
+    """What BLEU and ROUGE were counted over, as far as there are any and it is known."""
+    found: dict[str, list[str]] = {}
+    for number in numbers:
+        if number.tokens is not None:
+            used = found.setdefault(number.metric.partition("-")[0], [])
+            used += [number.tokens] if number.tokens not in used else []
+    return found
+
+
+def cut_into(numbers: Iterable[HasTokens]) -> list[str]:
+    """The same as one line for readers; none where there is nothing to say."""
+    said = [f"{metric} over {' and '.join(used)} tokens" for metric, used in tokens_of(numbers).items()]
+    return [f"{', '.join(said)}."] if said else []
+
+
+class _UnicodeWords(Tokenizer):
+    _word = regex.compile(WORD)
+
+    def tokenize(self, text: str) -> list[str]:
+        return self._word.findall(normal(text.casefold()))
 
 
 class TextScores:
@@ -31,8 +104,11 @@ class TextScores:
     def __init__(self, hypotheses: Sequence[str], references: Sequence[str]):
         if len(hypotheses) != len(references) or len(references) == 0:
             raise ValueError(f"want as many sentences as references, and some: {len(hypotheses)}, {len(references)}")
-        bleu = BLEU(tokenize="13a", max_ngram_order=ORDER, effective_order=True)  # its counts, not its sentence scores
-        rouge = RougeScorer(list(_ROUGE.values()))
+        hypotheses, references = list(map(normal, hypotheses)), list(map(normal, references))
+        self.tokens = Tokens.of(references)
+        bleu = BLEU(tokenize=self.tokens.bleu, max_ngram_order=ORDER, effective_order=True)  # for its counts alone
+        words = _UnicodeWords() if self.tokens.rouge == "Unicode" else None
+        rouge = RougeScorer(list(_ROUGE.values()), tokenizer=words)
         self.statistics = np.empty((len(references), 2 + 2 * ORDER + len(_ROUGE)))
         for row, hypothesis, reference in zip(self.statistics, hypotheses, references, strict=True):
             found = bleu.sentence_score(hypothesis, [reference])
