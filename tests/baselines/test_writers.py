@@ -36,6 +36,23 @@ def test_marks_stand_where_they_belong():
     assert words.sentence(words.encode([said], 40)[0].tolist()) == said
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "这双鞋很舒服。颜色好，我喜欢！",
+        "とても軽いスーパーな靴です。",
+        "ใส่สบายมากค่ะ",
+        "जूते बहुत आरामदायक हैं।",
+        "الحذاء مريح جدا، أليس كذلك؟",
+        "Очень удобно, рекомендую!",
+        "¿Es cómodo? ¡Sí!",
+    ],
+)
+def test_words_of_any_script_and_back(said):
+    words = Words.of_sentences([said] * 2, 100)
+    assert words.sentence(words.encode([said], 60)[0].tolist()) == said
+
+
 def test_losses_by_hand():
     assert rating_loss(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([2.0, 4.0, math.nan])) == pytest.approx(2.5)
     assert rating_loss(torch.tensor([1.0]), torch.tensor([math.nan])) == 0

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models
 from vip5.errors import UserError
 from vip5.items import Vocabulary
 from vip5.prompts import load_prompts
-from vip5.prompts.tokenizer import train_vocabulary
+from vip5.prompts.tokenizer import train_vocabulary, unknown_share
 
 HOSTILE = [
     "", " \t\n ", "\0", "a\0b", "🦄 unicorn 🏳️‍🌈", "שלום עולם \u202e abc", "</s>", "<pad> <unk>", "x<extra_id_0>y",
@@ -25,8 +25,15 @@ def trained() -> Vocabulary:
     )
 
 
-@pytest.fixture(scope="module", params=["trained", "t5"])
-def vocabulary(request, trained) -> Vocabulary:
+@pytest.fixture(scope="module")
+def with_bytes() -> Vocabulary:
+    return Vocabulary.train(["Given the history of user_1 : , -> ? red mug . 红色的杯子"] * 20, 700, bytes_too=True)
+
+
+@pytest.fixture(scope="module", params=["trained", "t5", "bytes"])
+def vocabulary(request, trained, with_bytes) -> Vocabulary:
+    if request.param == "bytes":
+        return with_bytes
     if request.param == "trained":
         return trained
     return Vocabulary.load(request.getfixturevalue("shared") / "models/t5-tokenizer", 32128)
@@ -63,6 +70,25 @@ def test_any_text(trained, text):
     check(trained, text)
 
 
+@given(st.text(max_size=30))
+@settings(max_examples=150, deadline=None)
+def test_bytes_spell_any_text(with_bytes, text):
+    plain = with_bytes.plain(text)
+    tokens = with_bytes.encode([plain]).tokens[0]
+    assert with_bytes.decode(tokens) == plain
+    assert with_bytes.tokenizer.token_to_id("<unk>") not in tokens.tolist() or "<unk>" in text
+
+
+def test_bytes_are_in_the_size_and_stay_when_stored(with_bytes, tmp_path):
+    assert 356 < with_bytes.size <= 700
+    with_bytes.save(tmp_path)
+    again = Vocabulary.load(tmp_path)
+    for text in ("红色 🦄 Größe", *HOSTILE):
+        assert again.encode([text]).tokens.values.tolist() == with_bytes.encode([text]).tokens.values.tolist()
+    assert len(with_bytes.encode(["红色的杯子"]).tokens.values) < 5  # what training has often is whole
+    assert with_bytes.decode(np.array([with_bytes.tokenizer.token_to_id("<0xE7>")])) == "�"  # half a character
+
+
 def test_plain_keeps_ordinary_text(vocabulary):
     assert vocabulary.plain("  Red\tmug ,\n 5 < 6 ") == "Red mug , 5 < 6"
     assert vocabulary.plain("Blue </s> lamp") == "Blue < /s> lamp"
@@ -84,6 +110,34 @@ def test_the_tokenizer_of_a_run_knows_the_prompts_words_whole(tiny_data):
     words |= {"yes", "no", "->"}
     split = {w for w in words if len(vocabulary.encode([w]).tokens.values) > 1}
     assert not split
+
+
+def test_a_tokenizer_has_bytes_where_letters_are_not_a_to_z(tiny_data, make_shop):
+    def has_bytes(vocabulary: Vocabulary) -> bool:
+        return vocabulary.tokenizer.token_to_id("<0x41>") is not None
+
+    assert not has_bytes(train_vocabulary(tiny_data, load_prompts(), 1500))
+    bought = {f"u{n}": ["a", "b", "c", "d"] for n in range(4)}
+    russian = {"item": ["a", "b", "c", "d"], "title": ["Красная кружка", "Синяя лампа", "Стол", "Стул"]}
+    assert has_bytes(train_vocabulary(make_shop(bought, russian), load_prompts(), 1500))
+    characters = "".join(map(chr, range(0xA1, 0x200))) + "".join(map(chr, range(0x2190, 0x2600)))  # arrows, boxes
+    marks = russian | {"title": ["word " * 5000 + characters, "b", "c", "d"]}
+    vocabulary = train_vocabulary(make_shop(bought, marks), load_prompts(), 1500)
+    assert has_bytes(vocabulary) and vocabulary.size <= 1500
+    assert unknown_share(vocabulary, make_shop(bought, marks), ["item_title"]) == 0
+
+
+def test_a_tokenizer_of_another_language_is_refused(trained, make_shop):
+    bought = {f"u{n}": ["a", "b", "c", "d"] for n in range(4)}
+    items = {"item": ["a", "b", "c", "d"], "title": ["Красная кружка", "red mug", "blue lamp", "chair"]}
+    told = [{"user": "u1", "item": "b", "timestamp": 0, "explanation": f"a fine mug for me {'ж' * 2}"}]
+    shop = make_shop(bought, items, told)
+    with pytest.raises(UserError, match=r"does not know \d\d% of the tokens of item_title .*without model.backbone"):
+        unknown_share(trained, shop, {"item_title", "user_desc"})
+    assert unknown_share(trained, shop, {"user_desc", "star_rating"}) == 0
+    assert unknown_share(trained, make_shop(bought), {"item_title", "explanation"}) == 0
+    some = make_shop(bought, {"item": ["a", "b", "c", "d"], "title": [*(["a plain red mug"] * 3), "a plain → mug"]})
+    assert 0 < unknown_share(trained, some, {"item_title"}) < 0.03
 
 
 def test_decode(vocabulary):

@@ -4,7 +4,6 @@ Shapes: B reviews, T places of a sentence, V words, D dimensions, N words of a b
 """
 
 import json
-import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import regex
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from vip5.baselines.base import Writer
 from vip5.baselines.learned import Learned, LearnedSettings
 from vip5.data import Dataset
+from vip5.data.scripts import UNSPACED, UNSPACED_WORD
 from vip5.errors import UserError
 from vip5.model.ops import cross_entropy
 from vip5.space import Real, Space
@@ -29,14 +30,17 @@ from vip5.space import Real, Space
 PAD, END, BEGIN, UNKNOWN = range(4)  # the first numbers of every vocabulary; words come after them
 _SPECIAL = 4
 _REVIEWS_AT_ONCE = 512
-_WORD = re.compile(r"\w+(?:['’.-]\w+)*|[^\w\s]")
-_CLOSING, _OPENING = re.compile(r" ([.,;:!?%)\]])"), re.compile(r"([(\[$#]) ")
+_RUN = rf"(?:(?![{UNSPACED}])[\w\p{{N}}])+"
+_WORD = regex.compile(rf"{UNSPACED_WORD}|{_RUN}(?:['’.-]{_RUN})*|[^\w\s]")
+_CLOSING, _OPENING = regex.compile(r" ([.,;:!?%)\]،؛؟۔।॥])"), regex.compile(r"([(\[$#¿¡]) ")
+_WIDE = "。、！，．：；？（）《》「」『』【】"  # marks that need no space beside them
+_NO_SPACE = regex.compile(rf"(?<=[{UNSPACED}\p{{M}}ー]) (?=[{UNSPACED}])|(?<=[{_WIDE}]) | (?=[{_WIDE}])")
 
 
 class Words:
     """The vocabulary: words and punctuation marks as they are written, in upper and lower case.
 
-    Whole words, as in the systems' papers.
+    Whole words, as in the systems' papers; letters in scripts that put no spaces between words.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -72,7 +76,7 @@ class Words:
         """What is written, up to END, with spaces where they belong."""
         kept = numbers[: numbers.index(END)] if END in numbers else numbers
         joined = " ".join(self.words[n - _SPECIAL] for n in kept if n >= _SPECIAL)
-        return _OPENING.sub(r"\1", _CLOSING.sub(r"\1", joined))
+        return _OPENING.sub(r"\1", _CLOSING.sub(r"\1", _NO_SPACE.sub("", joined)))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Text is cut at white space first and each word is tokenised by itself (SentenceP
 prompt can be put together from spans that were tokenised once.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from vip5.data import Ragged
 from vip5.errors import UserError
 
 PAD, EOS, UNK, IMAGE = "<pad>", "</s>", "<unk>", "<extra_id_0>"
+ALPHABET = 1000  # characters at most that get a token, where bytes do not spell the others
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,12 @@ class Vocabulary:
         return cls(tokenizer, size)
 
     @classmethod
-    def train(cls, texts: Iterable[str], size: int) -> "Vocabulary":
+    def train(cls, texts: Iterable[str], size: int, bytes_too: bool = False) -> "Vocabulary":
         """Train a tokenizer of at most `size` tokens on `texts`, by byte-pair merges (Sennrich et al. 2016): on short
-        texts these keep frequent words whole, which T5's unigram training, in its library, does not."""
+        texts these keep frequent words whole, which T5's unigram training, in its library, does not.
+
+        With `bytes_too`, 256 of the tokens are bytes, which spell each character that has no token: nothing is unknown.
+        """
         tokenizer = Tokenizer(models.BPE(unk_token=UNK))
         tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace("\n", " ")])
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -82,10 +87,14 @@ class Vocabulary:
         special = [AddedToken(token, special=True, normalized=False) for token in (PAD, EOS, UNK, IMAGE)]
         alphabet = [chr(c) for c in range(33, 127)]
         trainer = trainers.BpeTrainer(
-            vocab_size=size, special_tokens=special, initial_alphabet=alphabet, limit_alphabet=1000, show_progress=False
+            vocab_size=max(size - 256, 0) if bytes_too else size,
+            special_tokens=special,
+            initial_alphabet=alphabet,
+            limit_alphabet=max(len(alphabet) + 1, (size - 256) // 2) if bytes_too else ALPHABET,
+            show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer)
-        return cls(tokenizer)
+        return cls(_with_bytes(tokenizer) if bytes_too else tokenizer)
 
     def save(self, folder: Path) -> None:
         self.tokenizer.save(str(folder / "tokenizer.json"))
@@ -123,6 +132,17 @@ class Vocabulary:
         ids = [int(t) for t in tokens]
         ids = ids[: ids.index(1)] if 1 in ids else ids
         return self.tokenizer.decode([t for t in ids if 1 < t < self.size], skip_special_tokens=True)
+
+
+def _with_bytes(tokenizer: Tokenizer) -> Tokenizer:
+    """The same tokenizer, which spells characters that it does not know by their bytes."""
+    state = json.loads(tokenizer.to_str())
+    tokens = state["model"]["vocab"]
+    for byte in range(256):
+        tokens.setdefault(f"<0x{byte:02X}>", len(tokens))
+    state["model"]["byte_fallback"] = True
+    state["decoder"] = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, state["decoder"]]}
+    return Tokenizer.from_str(json.dumps(state))
 
 
 def _words(encoding: Encoding) -> list[int]:

@@ -15,6 +15,7 @@ from vip5.files import write_json
 from vip5.model.input import ModelInput
 from vip5.model.memory import keep_memory
 from vip5.prompts.templates import TASKS
+from vip5.prompts.tokenizer import unknown_share
 from vip5.runs import METRICS_FILE, STATE_FILE, run_folder
 from vip5.training.batches import Epoch, Feed, Step, plan, use_device
 from vip5.training.distributed import GradientSum, Processes
@@ -74,6 +75,9 @@ class Trainer:
         self.bf16 = use_bf16(self.optim.precision, device)
         names = self.config.prompts.train or [name for name, prompt in run.prompts.items() if not prompt.unseen]
         self.compiler = run.compiler(names)
+        fields = {field for prompt in self.compiler.prompts for field in prompt.needs}
+        fields -= {"user_desc"} if self.config.codes.users == "atomic" else set()  # a token of their own
+        self.unknown = unknown_share(run.codes.vocabulary, run.dataset, fields)
         self.drawer = SampleDrawer(run.dataset, self.compiler.prompts, self.config)
         self.next_prompts = [prompt.id for prompt in self.compiler.prompts if prompt.task == "next"]
         if self.config.has_terms and not self.next_prompts:
@@ -212,6 +216,7 @@ class Trainer:
             "samples_per_second": self.metrics.speed.rate,
             "targets": self.targets_seen,
             "best_epoch": self.state.best_epoch,
+            "unknown_tokens": round(self.unknown, 4),
             "precision": "bf16" if self.bf16 else "fp32",
             "device": self.device,
             "processes": self.processes.count,
