@@ -54,6 +54,8 @@ class Vocabulary:
         self.size = own if size is None else size
         if self.size < own:
             raise UserError(f"the tokenizer has {own} tokens but the backbone only {size}: they do not belong together")
+        found_bytes = (tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in range(256))
+        self.bytes = [number for number in found_bytes if number is not None]  # tokens that spell other characters
         self._special = sorted({t.content for t in tokenizer.get_added_tokens_decoder().values()}, key=len)
 
     # -- making one ----------------------------------------------------------------------------------------------------

@@ -242,11 +242,12 @@ def explain(run: TrainedModel, prompt: str, asked: pl.DataFrame, beams: int = 1,
         review=np.arange(len(asked)),
         stars=stars_in_tenths(asked),
     )
-    limit = run.config.prompts.max_target
+    limit, bytes_of_characters = run.config.prompts.max_target, run.codes.vocabulary.bytes
+    spelling = torch.tensor(bytes_of_characters, device=run.device) if bytes_of_characters else None
 
     def answer(rows: np.ndarray, batch: ModelInput) -> tuple[Tensor]:
         if beams == 1:
-            return (greedy(run.model, batch, limit),)
+            return (greedy(run.model, batch, limit, spelling),)
         return (best_of_beam(run.model, batch, beams, max_length=limit),)
 
     (tokens,) = _answers(run, compiler, samples, answer, progress)
