@@ -173,11 +173,30 @@ def test_a_perfect_system_scores_one_and_a_useless_one_nothing(tiny_data):
     assert all(r.value == r.baseline_value for r in results if r.baseline == "the true sentences")
 
 
+def test_sentences_of_any_language_are_scored_in_its_words(tiny_data):
+    """Who says the truth has 100 in all metrics, and the results say what they are counted over."""
+    chinese = Dataset(tiny_data.path)
+    told = pl.col("explanation").is_not_null()
+    chinese.__dict__["reviews"] = tiny_data.reviews.with_columns(
+        explanation=pl.when(told).then(pl.format("第{}双鞋很舒服，颜色好。", pl.int_range(pl.len()))),
+        feature=pl.when(told).then(pl.lit("颜色")),
+    )
+    true = {(user, item): said for user, item, said in chinese.reviews.select("user", "item", "explanation").rows()}
+    stub = Stub(Catalogue.of(tiny_data), [], lambda asked: [true[row] for row in asked.select("user", "item").rows()])
+    done = evaluate(stub, chinese, ["C-3"])
+    assert {r.metric: r.tokens for r in done.results if r.tokens} == {
+        "BLEU-1": "zh", "BLEU-4": "zh", "ROUGE-1": "Unicode", "ROUGE-2": "Unicode", "ROUGE-L": "Unicode"
+    }  # fmt: skip
+    assert all(r.value == pytest.approx(100) for r in done.results if r.tokens or r.metric == "FMR")
+
+
 def test_what_the_data_cannot_answer_is_said(system, tiny_data):
     bare = Dataset(tiny_data.path)
     bare.__dict__["reviews"] = tiny_data.reviews.with_columns(feature=pl.lit(None, pl.String))
     done = evaluate(system, bare, ["C-3", "C-12"])
     assert done.left_out == ["C-12: its fields are missing"] and {r.prompt for r in done.results} == {"C-3"}
+    bare.__dict__["reviews"] = tiny_data.reviews.with_columns(explanation=pl.lit(None, pl.String))
+    assert "no review of the test part gives an explanation" in evaluate(system, bare, ["C-3"]).left_out[0]
     bare.__dict__["reviews"] = tiny_data.reviews.clear()
     done = evaluate(system, bare, ["C-3", "C-12"])
     assert done.results == [] and all("no reviews" in line for line in done.left_out) and len(done.left_out) == 2

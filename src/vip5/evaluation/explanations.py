@@ -44,8 +44,11 @@ def held_out_explanations(dataset: Dataset, prompt: Prompt, most: int | None = N
 
 def why_unanswered(dataset: Dataset) -> str:
     """Why `held_out_explanations` finds none."""
-    nothing = not len(explainable(dataset, "test"))
-    return "the test part has no reviews" if nothing else "its fields are missing"
+    if not (dataset.reviews["split"] == "test").any():
+        return "the test part has no reviews"
+    if not len(explainable(dataset, "test")):
+        return "no review of the test part gives an explanation: none has a text of three words or more"
+    return "its fields are missing"
 
 
 def tell(system: System, prompt: Prompt, reviews: pl.DataFrame, how: Decoding) -> Told:

@@ -50,7 +50,7 @@ class ModelSystem:
 
     def why_not(self, prompt: Prompt) -> str | None:
         if prompt.task == "explain" and not self.catalogue.explains:
-            return "it has learnt no explanations: there were no reviews when it was trained"
+            return "it has learnt no explanations: no review gave one when it was trained"
         if not getattr(self.model.config.samples, prompt.task):
             return f"it has learnt no answers of this kind: samples.{prompt.task} was 0 when it was trained"
         return None
