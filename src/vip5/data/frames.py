@@ -16,7 +16,6 @@ from vip5.data.splits import MIN_INTERACTIONS, SPLIT, Times, split_reviews
 from vip5.data.table import Table
 from vip5.errors import UserError
 
-MAX_FAULTS = 20  # photos named one by one
 INTERACTION_COLUMNS = tuple(COLUMNS["interactions"])
 PAIR_COLUMNS: dict[str, pl.DataType] = {
     "user": pl.Int32(),
@@ -205,10 +204,8 @@ def items_of(interactions: Numbered, items: Table | None, job: Job) -> tuple[pl.
     if job.options.images is None:
         return frame.with_columns(image=pl.lit(None, pl.String)), None
     photos = find_photos(job.options.images, frame["item"].to_list(), frame["image"].to_list(), job.progress)
-    for fault in photos.faults[:MAX_FAULTS]:
+    for fault in photos.faults:
         job.report(fault)
-    if len(photos.faults) > MAX_FAULTS:
-        job.report(f"{len(photos.faults) - MAX_FAULTS} more photos are broken or escape the folder")
     return frame.with_columns(pl.Series("image", photos.images, dtype=pl.String)), photos
 
 

@@ -23,7 +23,8 @@ MAX_PIXELS = 64_000_000
 MAX_BYTES = 64 * 2**20
 THREADS = 4  # that read photos
 _LARGE = 8_000_000  # pixels; of photos with more, one is decoded at a time, whatever the number of threads
-_NAMED, _SHOWN = 5, 80  # of the photos that are missing; characters of what a table says of one
+_NAMED, _NAMED_BAD = 5, 20  # of the photos that are missing; of those that are broken or escape
+_SHOWN = 80  # characters of what a table says of a photo
 _one_large = threading.Lock()
 
 
@@ -35,7 +36,7 @@ class Photos:
     images: list[str | None]
     counts: dict[str, int]
     input: Input
-    faults: list[str]  # one line for each photo that is broken or escapes, and for the first that are missing
+    faults: list[str]  # a line for each of the first photos that are broken, escape or are missing, and how many more
 
 
 @contextmanager
@@ -90,11 +91,13 @@ def find_photos(root: str | Path, items: Sequence[str], images: Sequence[str | N
         remedy = "give the folder where files are named as the items are, or as their image column says"
         raise UserError(f"no photo of any item in {root} ({missing[0]}): {remedy}")
     total = hashlib.sha256("".join(f"{name}\0{checked[name][1]}\n" for name in names).encode())
-    # The missing ones first: of the others only some may be shown.
-    faults = missing[:_NAMED]
-    faults += [f"no photo of {len(missing) - _NAMED} more items"] if len(missing) > _NAMED else []
-    faults += [f"photo of {i} escapes the folder ({_short(f[1])})" for i, f in zip(items, found, strict=True) if f[1]]
-    faults += [f"photo is broken ({root / name}: {fault})" for name, (_, _, fault) in checked.items() if fault]
+    bad = [f"photo of {i} escapes the folder ({_short(f[1])})" for i, f in zip(items, found, strict=True) if f[1]]
+    bad += [f"photo is broken ({root / name}: {fault})" for name, (_, _, fault) in checked.items() if fault]
+    faults = bad[:_NAMED_BAD] + missing[:_NAMED]
+    if (more := len(bad) - _NAMED_BAD) > 0:
+        faults.insert(_NAMED_BAD, f"{more} more photos are broken or escape the folder")
+    if (more := len(missing) - _NAMED) > 0:
+        faults.append(f"no photo of {more} more items")
     return Photos(
         root,
         [name if name in good else None for name, _ in found],
