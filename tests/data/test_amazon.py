@@ -198,6 +198,33 @@ def test_the_release_of_2018(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_what_is_decided_of_the_metadata_is_said(tmp_path: Path) -> None:
+    notes: list[str] = []
+    read_meta(pack(tmp_path / "meta_Beauty.json.gz", META), {"B1", "B2", "B3", "B4"}, notes.append)
+    assert [note.split(" (")[0] for note in notes] == [
+        "1 lines are about an item that has one before them, which counts",
+        "1 of 4 reviewed items are not described, and stand without a title",
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"image": ["http://x.test/0.jpg"], "imageURL": None, "imageURLHighRes": None},
+        {"imageURLHighRes": [], "imageURL": "http://x.test/0.jpg"},
+        {"imageURLHighRes": None, "imageURL": [], "category": None, "categories": [["Clothing"], ["Men &amp; Boys"]]},
+        {"imageURLHighRes": ["http://[x/0.jpg"]},
+    ],
+)
+def test_lists_where_other_releases_have_texts(tmp_path: Path, other: dict) -> None:
+    """Whatever keys there are, no list is written as Python prints it."""
+    line = {key: value for key, value in (META_2018 | other).items() if value is not None}
+    item = read_meta(pack(tmp_path / "meta.json.gz", json.dumps(line)), {"B1"}).frame.to_dicts()[0]
+    assert (item["title"], item["description"]) == ("Warm  hat", "One. Two.")
+    assert item["categories"] == ["Clothing", "Men & Boys"]
+    assert item["image"] in ("0.jpg", None)
+
+
 def test_the_release_of_2023(tmp_path: Path) -> None:
     """Items are parents of variants; times are milliseconds."""
     reviews = read_reviews(pack(tmp_path / "Hats.jsonl.gz", json.dumps(REVIEWS_2023)))

@@ -54,6 +54,13 @@ def test_the_same_from_each_form(tmp_path: Path, write) -> None:
     )
 
 
+def test_a_line_ends_where_it_ends_and_films_of_10m_are_in_utf_8(tmp_path: Path) -> None:
+    """In Latin-1 the second byte of an Å is read as the end of a line by Python's splitlines."""
+    write_dat(tmp_path)
+    (tmp_path / "movies.dat").write_text("1::Ångest…::Drama\r\n2::B::Drama\r\n\r\n9::C::Drama", "utf-8")
+    assert read_movielens(tmp_path)["items"].frame["title"].to_list() == ["Ångest…", "B", "C"]
+
+
 def test_what_is_no_release_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds none of ratings.csv, ratings.dat, u.data"):
         read_movielens(tmp_path)

@@ -50,12 +50,13 @@ def test_a_small_shop(tmp_path: Path) -> None:
         (1, 1, 2.0, "hm", "Not quite what was shown.", "test"),
     ]
     assert notes == [
+        f"not used: colour ({given['items']}); map what is needed with --map THEIRS=OURS",
         "no photo of i1 (no file is named so)",
         "no photo of i9 (no file is named so)",
         f"1 reviews left out, their user or item is not in the dataset ({given['reviews']})",
         "4 interactions tie with another one of the same user, 1 test items with the one before: "
         "their order is the file's",
-        "3 of 4 reviews give an explanation; the others have no text of three words or more, or none is given of them",
+        "3 of 4 reviews give an explanation; the others have no text of 3 words or more",
     ]
     assert dataset.manifest.counts == {
         "users": 2,

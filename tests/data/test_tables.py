@@ -174,6 +174,21 @@ def test_a_column_of_structs_is_refused(tmp_path: Path) -> None:
         read_table(path, "items")
 
 
+def test_columns_that_nothing_reads_are_named(tmp_path: Path) -> None:
+    notes: list[str] = []
+    path = write(tmp_path, "user;item;Datum;Bewertung;;user\na;b;1;2;3;c\n")
+    read_table(path, "interactions", report=notes.append)
+    what = "user, Datum, Bewertung, one without a name"
+    assert notes == [f"not used: {what} ({path}); map what is needed with --map THEIRS=OURS"]
+    notes.clear()
+    mapping = {"Datum": "timestamp", "Bewertung": "rating"}
+    read_table(write(tmp_path, "user,item,Datum,Bewertung\na,b,1,2\n"), "interactions", mapping, report=notes.append)
+    assert notes == []
+    names = ",".join(f"c{n}" for n in range(25))
+    read_table(write(tmp_path, f"item,{names}\na{',' * 25}\n"), "items", report=notes.append)
+    assert "c19 and 5 more (" in notes[0]
+
+
 def test_json_lines(tmp_path: Path) -> None:
     """Ids that are numbers in some lines, keys that are missing, an empty line."""
     file = tmp_path / "t.jsonl"
@@ -205,4 +220,21 @@ def test_ids_that_lost_digits_are_refused(tmp_path: Path) -> None:
         read_table(tmp_path / "t.csv", "interactions")
     pl.DataFrame({"user": ["a"], "item": [2.0**60]}).write_parquet(tmp_path / "t.parquet")
     with pytest.raises(UserError, match="a number with more digits than it can hold"):
+        read_table(tmp_path / "t.parquet", "interactions")
+
+
+def test_a_row_is_only_left_out_where_the_file_has_nothing_in_it(tmp_path: Path) -> None:
+    """A total below the table, say, is a row without ids and not an empty one."""
+    notes: list[str] = []
+    assert read_table(write(tmp_path, "user,item,sum\na,b,1\n,,\n\n"), "interactions", report=notes.append).frame.height
+    assert any("2 rows without any value are left out" in note for note in notes)
+    with pytest.raises(UserError, match=r"no user \(.*table.csv, row 3\): fill it in or remove the row"):
+        read(tmp_path, "user,item,sum\na,b,1\n,,9\n")
+    with pytest.raises(UserError, match=r"no item \(.*t.jsonl, line 2\): fill it in or remove the row"):
+        read(tmp_path, '{"item": 1}\n{"sum": 9}\n', "items", "t.jsonl")
+    frame = pl.DataFrame({"user": ["a", None, None], "item": ["b", None, None], "sum": [1, None, 9]})
+    frame[:2].write_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet", "interactions").frame.height == 1
+    frame.write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"no user \(.*t.parquet, row 3\): fill it in or remove the row"):
         read_table(tmp_path / "t.parquet", "interactions")

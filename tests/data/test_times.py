@@ -187,7 +187,7 @@ def test_which_of_several_columns_is_the_time_is_said(tmp_path: Path) -> None:
     for names, row, expected, note in cases:
         notes: list[str] = []
         assert seconds(tmp_path, [row], notes, names) == [expected]
-        assert notes == ([note.format(tmp_path / "t.csv")] if note else [])
+        assert [said for said in notes if "not used" not in said] == ([note.format(tmp_path / "t.csv")] if note else [])
     assert read_table(tmp_path / "t.csv", "interactions", {"Timestamp": "timestamp"}, report=notes.append)
     assert not notes
 

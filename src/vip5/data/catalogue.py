@@ -11,6 +11,7 @@ from typing import Self
 import polars as pl
 
 from vip5.data.dataset import Dataset
+from vip5.data.ids import row_of
 from vip5.data.photo_names import inside
 from vip5.data.schema import TRAIN
 from vip5.errors import UserError
@@ -55,7 +56,7 @@ class Catalogue:
 
     def item_index(self, raw: str) -> int:
         """The row of an item by raw id; UserError with near misses when unknown."""
-        if (row := self.item_rows.get(str(raw))) is not None:
+        if (row := row_of(self.item_rows, raw)) is not None:
             return row
         near = difflib.get_close_matches(str(raw), self.item_rows, n=3, cutoff=0.7)
         like = f"did you mean {', '.join(near)}?" if near else f"ids look like {', '.join(list(self.item_rows)[:3])}"
@@ -63,7 +64,8 @@ class Catalogue:
 
     def user_index(self, raw: str | None) -> int:
         """The row of a person by raw id; -1 for people who are not known."""
-        return -1 if raw is None else self.user_rows.get(str(raw), -1)
+        row = None if raw is None else row_of(self.user_rows, raw)
+        return -1 if row is None else row
 
     def photo_path(self, item: int) -> Path | None:
         """The file of an item's photo, or None. Never a file outside the folder of photos."""

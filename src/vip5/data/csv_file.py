@@ -15,7 +15,7 @@ import polars as pl
 
 from vip5.data.options import PrepareOptions
 from vip5.data.packed import unpacked
-from vip5.data.schema import match_columns
+from vip5.data.schema import match_columns, without_ids
 from vip5.data.table import Table
 from vip5.errors import UserError
 
@@ -44,16 +44,21 @@ def read_csv(path: Path, kind: str, mapping: Mapping[str, str], reading: Prepare
                 frame = _by_polars(text, path, separator, chosen, len(names))
             else:
                 frame = _by_python(rows, path, first, chosen, len(names))
+            position = {i: f"{p}" for p, i in enumerate(chosen)}
+            # What holds nothing but white space, in quotes or not, is empty.
+            values = {ours: pl.col(position[i]) for ours, i in found.items()}
+            full = {ours: value.str.contains(r"\S") for ours, value in values.items()}
+            frame = frame.select("row", **{ours: pl.when(full[ours]).then(value) for ours, value in values.items()})
+            table = Table(frame, path, tuple(names), spelled={ours: names[i] for ours, i in found.items()})
+            if empty := set(table.empty["row"]):
+                for number, row in enumerate(_rows(text, path), start=1):
+                    if number in empty and any(value.strip() for value in row):
+                        table.refuse(pl.col("row") == number, *without_ids(kind))
         except UnicodeError as error:
             _refuse_encoding(text, path, PrepareOptions(), error)
         except OSError as error:
             raise UserError(f"cannot read {path} ({error.strerror}): check its permissions") from None
-    position = {i: f"{p}" for p, i in enumerate(chosen)}
-    # What holds nothing but white space, in quotes or not, is empty.
-    values = {ours: pl.col(position[i]) for ours, i in found.items()}
-    full = {ours: value.str.contains(r"\S") for ours, value in values.items()}
-    frame = frame.select("row", **{ours: pl.when(full[ours]).then(value) for ours, value in values.items()})
-    return Table(frame, path, tuple(names), spelled={ours: names[i] for ours, i in found.items()})
+    return table
 
 
 def first_line(error: Exception) -> str:
@@ -117,7 +122,7 @@ def _separator(text: Path, named: Path) -> str:
         return "\t"
     with text.open(encoding="utf-8-sig") as stream:  # any ending of lines
         head = next((line for line in stream if line.strip()), "")
-    return max(SEPARATORS, key=head.count)
+    return max(SEPARATORS, key=re.sub(r'"[^"]*"', "", head).count)
 
 
 @cache

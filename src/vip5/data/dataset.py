@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from vip5.data.candidates import hash_of_lists
+from vip5.data.ids import row_of
 from vip5.data.photo_names import inside
 from vip5.data.ragged import Ragged
 from vip5.data.said import buys_again, order_words
@@ -182,7 +183,7 @@ class Dataset:
 
 
 def _find(rows: dict[str, int], raw: str, kind: str, path: Path) -> int:
-    if (row := rows.get(str(raw))) is not None:
+    if (row := row_of(rows, raw)) is not None:
         return row
     near = difflib.get_close_matches(str(raw), rows, n=3, cutoff=0.7)
     like = f"did you mean {', '.join(near)}?" if near else f"ids look like {', '.join(list(rows)[:3])}"

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
+from vip5.data.ids import Lost, lost_zeros
 from vip5.data.options import Job
 from vip5.data.order import Ordered
 from vip5.data.photos import Photos, find_photos
@@ -106,25 +107,26 @@ class Numbered:
         return frame.with_columns(self.users.gather(frame["user"]), self.items.gather(frame["item"]))
 
 
-def checked_interactions(source: Table, items: Table | None, job: Job) -> Numbered:
-    """The interactions that stay. The frame of `source` is used up."""
+def checked_interactions(source: Table, tables: Mapping[str, Table], job: Job) -> Numbered:
+    """The interactions that stay, checked beside the other tables. The frame of `source` is used up."""
     if job.options.split == "time" and "timestamp" not in source.frame.columns:
         remedy = "name their column with --map THEIRS=timestamp, or leave out --split time"
         raise UserError(f"no timestamps to split by ({source.file}): {remedy}")
     for name in {"timestamp", "position"} & set(source.frame.columns):
         source.refuse(pl.col(name).is_null(), f"no {name}", "fill it in, or leave the whole column out")
-    if items is not None:
-        items.refuse(~pl.col("item").is_first_distinct(), "item {item!r} stands there twice", "keep one row an item")
     rows = Numbered.of(source.frame)
 
     def refuse(frame: pl.DataFrame, problem: str, remedy: str) -> None:
         replace(source, frame=rows.named(frame)).refuse(pl.lit(True), problem, remedy)
 
-    if items is not None:
-        unknown = ~rows.items.is_in(items.frame["item"].implode()).to_numpy()
-        if unknown.any():
-            lost = rows.items.filter(pl.Series(unknown))
-            refuse(rows.frame.filter(unknown[rows.frame["item"].to_numpy()]), *_unknown(lost, items))
+    if items := tables.get("items"):
+        items.refuse(~pl.col("item").is_first_distinct(), "item {item!r} stands there twice", "keep one row an item")
+        unknown = ~rows.items.is_in(items.frame["item"].implode())
+        remedy = f"add it to {items.file}, or remove the interaction"
+        if lost := lost_zeros(rows.items, items.frame["item"]):
+            unknown, remedy = rows.items == lost.here, _as_text(lost, items)
+        refuse(rows.frame.filter(unknown.to_numpy()[rows.frame["item"].to_numpy()]), "unknown item {item!r}", remedy)
+    _refuse_lost_zeros(rows, source, tables)
     if job.options.k_core is not None:
         frame = k_core_of(rows.frame, job.options.k_core)
         if not frame.height:
@@ -147,18 +149,24 @@ def checked_interactions(source: Table, items: Table | None, job: Job) -> Number
     return rows
 
 
-def _unknown(ids: pl.Series, items: Table) -> tuple[str, str]:
-    """What is wrong with interactions of these items, which the table does not have, and the remedy."""
-    bare = lambda ids: ids.str.replace(r"\.0+$", "").str.strip_chars_start("0")  # noqa: E731
-    known = pl.DataFrame({"bare": bare(items.frame["item"]), "known": items.frame["item"]})
-    meant = pl.DataFrame({"bare": bare(ids), "id": ids}).join(known, on="bare", how="inner")
-    if not meant.height:
-        return "unknown item {item!r}", f"add it to {items.file}, or remove the interaction"
-    one = meant.row(0, named=True)
-    remedy = (
-        f"write the column as text, with all its zeros, in the file where it was read as numbers ({items.file} has "
-    )
-    return "unknown item {item!r}", f"{remedy}{one['known']!r} where here is {one['id']!r})"
+def _as_text(lost: Lost, table: Table) -> str:
+    """The remedy for ids that were read as numbers on their way to one of two tables."""
+    what = f"{table.file} has {lost.there!r} where here is {lost.here!r}"
+    return f"write the column as text, with all its zeros, in the file where it was read as numbers ({what})"
+
+
+def _refuse_lost_zeros(rows: Numbered, source: Table, tables: Mapping[str, Table]) -> None:
+    """UserError for a review or explanation whose user or item is known by another number of zeros alone.
+
+    It would be left out as one of an item that is not there.
+    """
+    items = rows.items if "items" not in tables else pl.concat([rows.items, tables["items"].frame["item"]])
+    for kind in {"reviews", "explanations"} & tables.keys():
+        for name, known in (("user", rows.users), ("item", items)):
+            if lost := lost_zeros(tables[kind].frame[name], known):
+                there = tables["items"] if name == "item" and lost.there not in rows.items else source
+                remedy = _as_text(lost, there)
+                tables[kind].refuse(pl.col(name) == lost.here, f"unknown {name} {{{name}!r}}", remedy)
 
 
 def k_core_of(interactions: pl.DataFrame, k: int) -> pl.DataFrame:
@@ -226,6 +234,16 @@ def indexed(frame: pl.DataFrame, users: pl.DataFrame, items: pl.DataFrame) -> pl
     return frame
 
 
+def _note_unused(explanations: Table, reviews: Table, job: Job) -> None:
+    """Say how many explanations do not count."""
+    told = explanations.frame.select("user", "item")
+    pairs = told.unique()
+    if more := told.height - pairs.height:
+        job.report(f"{more} explanations are of a user and item that have one before them, which counts")
+    if lost := pairs.join(reviews.frame, on=["user", "item"], how="anti").height:
+        job.report(f"{lost} explanations left out, there is no review of that user and item ({explanations.file})")
+
+
 def split_and_explained(
     tables: Mapping[str, Table],
     users: pl.DataFrame,
@@ -238,7 +256,9 @@ def split_and_explained(
     if "reviews" not in tables:
         return pl.DataFrame(schema=REVIEW_COLUMNS)
     table = tables["reviews"]
-    whole = _complete(with_explanations(table, tables.get("explanations")), REVIEW_COLUMNS).drop("split")
+    if explanations := tables.get("explanations"):
+        _note_unused(explanations, table, job)
+    whole = _complete(with_explanations(table, explanations), REVIEW_COLUMNS).drop("split")
     reviews = indexed(whole, users, items).sort("user", maintain_order=True)
     if lost := whole.height - reviews.height:
         job.report(f"{lost} reviews left out, their user or item is not in the dataset ({table.file})")

@@ -3,6 +3,7 @@
 F. M. Harper, J. A. Konstan: The MovieLens datasets, 2015. Each rating is an interaction, its stars kept.
 """
 
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ from vip5.data.tables import read_table, typed
 from vip5.errors import UserError
 
 _FORMS = ("ratings.csv", "ratings.dat", "u.data")
+_AT_ONCE = 2**16  # lines
 _GENRES_100K = (
     *("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama"),
     *("Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
@@ -49,16 +51,37 @@ def read_movielens(folder: str | Path) -> dict[str, Table]:
 
 
 def _read(file: Path, separator: str, width: int) -> pl.DataFrame:
-    """The values of each line as text, in columns "0", "1", …; these files are in Latin-1 and know no quotes."""
+    """The values of each line as text, in columns "0", "1", …; these files know no quotes."""
+    names = [f"{n}" for n in range(width)]
+    parts = [pl.DataFrame(schema={"row": pl.UInt32(), **dict.fromkeys(names, pl.String())})]
     try:
-        lines = file.read_text("latin-1").splitlines()
+        with file.open(encoding=_encoding(file), newline="\n") as stream:
+            lines = ((number, line.rstrip("\r\n")) for number, line in enumerate(stream, start=1))
+            while part := list(islice(lines, _AT_ONCE)):
+                frame = pl.DataFrame(part, schema={"row": pl.UInt32(), "line": pl.String()}, orient="row")
+                parts.append(_values(frame.filter(pl.col("line") != ""), file, separator, names))
     except OSError as error:
         raise UserError(f"cannot read {file} ({error.strerror}): give the whole folder of the release") from None
-    rows = [line.split(separator) for line in lines if line]
-    wrong = next((n for n, row in enumerate(rows, start=1) if len(row) != width), None)
-    if wrong is not None:
-        what = f"{len(rows[wrong - 1])} values where {width} must stand ({file}, line {wrong})"
+    return pl.concat(parts)
+
+
+def _values(lines: pl.DataFrame, file: Path, separator: str, names: list[str]) -> pl.DataFrame:
+    line = pl.col("line")
+    found = line.str.count_matches(separator, literal=True) + 1
+    wrong = lines.select("row", found.alias("found")).filter(pl.col("found") != len(names))
+    if wrong.height:
+        what = f"{wrong['found'][0]} values where {len(names)} must stand ({file}, line {wrong['row'][0]})"
         raise UserError(f"{what}: download the release again")
-    names = [f"{n}" for n in range(width)]
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String()), orient="row")
-    return frame.with_row_index("row", offset=1)
+    values = line.str.split_exact(separator, len(names) - 1).struct.rename_fields(names)
+    return lines.select("row", values.alias("values")).unnest("values")
+
+
+def _encoding(file: Path) -> str:
+    """UTF-8 in the release of 10M, Latin-1 in the earlier ones."""
+    try:
+        with file.open(encoding="utf-8") as stream:
+            while stream.read(_AT_ONCE):
+                pass
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"

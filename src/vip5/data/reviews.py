@@ -46,3 +46,14 @@ def with_explanations(reviews: Table, explanations: Table | None) -> pl.DataFram
     elif "explanation" not in frame.columns and "text" in frame.columns:
         frame = frame.with_columns(explanation=first_sentence(pl.col("text")))
     return frame
+
+
+def why_unexplained(reviews: Table, explanations: Table | None) -> str:
+    """Why a review has no explanation, where it has none."""
+    if explanations is not None:
+        return f"of the others {explanations.file} has none"
+    if "explanation" in reviews.spelled or "explanation" in reviews.frame.columns:
+        return f"the others have none in column {reviews.spelled.get('explanation', 'explanation')!r}"
+    if "text" in reviews.frame.columns:
+        return f"the others have no text of {MIN_WORDS} words or more"
+    return "there is no column of texts: name it with --map THEIRS=text"

@@ -10,8 +10,11 @@ def buys_again(manifest: Manifest) -> bool:
     return (manifest.repeats_share or 0.0) >= REPEATS_COMMON
 
 
-def notes(manifest: Manifest) -> Iterator[str]:
-    """What `prepare` says of the order, of ties and of repeats, where there is something to say."""
+def notes(manifest: Manifest, unexplained: str) -> Iterator[str]:
+    """What `prepare` says of the order, of ties, of explanations and of repeats, where there is something to say.
+
+    unexplained: why reviews have no explanation, see `why_unexplained`.
+    """
     counts = manifest.counts
     if manifest.order == "position":
         yield "no time is given: the order is that of the column position"
@@ -27,8 +30,7 @@ def notes(manifest: Manifest) -> Iterator[str]:
         whom = f"{counts['tied_tests']:,} test items with the one before"
         yield f"{what}, {whom}: {done[manifest.ties or 'file']}"
     if (told := counts["explanations"]) < counts["reviews"]:
-        without = "the others have no text of three words or more, or none is given of them"
-        yield f"{told:,} of {counts['reviews']:,} reviews give an explanation; {without}"
+        yield f"{told:,} of {counts['reviews']:,} reviews give an explanation; {unexplained}"
     if buys_again(manifest):
         yield f"people buy again: {repeats_words(manifest)}"
 

@@ -88,6 +88,11 @@ REQUIRED = {
 }
 
 
+def without_ids(kind: str) -> tuple[str, str]:
+    """What is wrong with a row that has a value, but none of ours; and the remedy."""
+    return f"no {REQUIRED[kind][0]}", "fill it in or remove the row"
+
+
 class Input(BaseModel):
     """A file that went in; for the folder of photos, all the photos together."""
 

@@ -1,5 +1,6 @@
 """A table as it was read, which knows the file and the row of everything it holds."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,17 @@ class Table:
     unit: str = "row"
     spelled: Mapping[str, str] = field(default_factory=dict)
     clock: Clock | None = None
+
+    @property
+    def unused(self) -> list[str]:
+        """The file's columns that are none of ours, as the file spells them."""
+        left = Counter(self.names) - Counter(self.spelled.values())
+        return [name.strip() or "one without a name" for name in left.elements()]
+
+    @property
+    def empty(self) -> pl.DataFrame:
+        """The rows that have none of our columns."""
+        return self.frame.filter(pl.all_horizontal(pl.exclude("row").is_null()))
 
     def at(self, row: int) -> str:
         """A place in the file, for messages."""

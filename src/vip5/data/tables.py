@@ -9,16 +9,17 @@ from pathlib import Path
 import polars as pl
 
 from vip5.data.csv_file import first_line, read_csv
+from vip5.data.json_lines import read_json_lines
 from vip5.data.numbers import read_numbers
 from vip5.data.options import PrepareOptions
-from vip5.data.packed import unpacked
-from vip5.data.schema import REQUIRED, match_columns
+from vip5.data.schema import REQUIRED, match_columns, without_ids
 from vip5.data.table import Table
 from vip5.data.times import clean, note_on_time, with_timestamps
 from vip5.errors import UserError
 
 Report = Callable[[str], object]
 JSON_LINES = (".jsonl", ".ndjson", ".json")
+MOST_NAMED = 20  # columns that are not used
 _PLAIN = PrepareOptions()
 
 
@@ -44,24 +45,27 @@ def read_table(
     path, mapping = Path(path), mapping or {}
     if not path.is_file():
         raise UserError(f"no file {path}: check the path" if not path.is_dir() else f"{path} is a folder: give a file")
-    names = [suffix.lower() for suffix in path.suffixes[-2:]]
-    if names[-1:] in ([".parquet"], [".pq"]):
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    form = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else "".join(suffixes[-1:])
+    if form in (".parquet", ".pq"):
         table = _read_parquet(path, kind, mapping)
-    elif names and (names[-2] if names[-1] == ".gz" and len(names) > 1 else names[-1]) in JSON_LINES:
-        table = _read_json_lines(path, kind, mapping)
-    elif names and (names[-2] if names[-1] == ".gz" and len(names) > 1 else names[-1]) in (".csv", ".tsv", ".txt"):
+    elif form in JSON_LINES:
+        table = read_json_lines(path, kind, mapping)
+    elif form in (".csv", ".tsv", ".txt"):
         table = read_csv(path, kind, mapping, reading)
     else:
         raise UserError(
             f"cannot tell what kind of table {path} is: give .csv, .tsv, .jsonl (also with .gz) or .parquet"
         )
-    blank = table.frame.select(pl.all_horizontal(pl.exclude("row").is_null())).to_series()
-    if blank.any():
-        table = replace(table, frame=table.frame.filter(~blank))
-        report(f"{blank.sum()} rows without any value are left out ({path})")
+    if (empty := table.empty).height:
+        table = replace(table, frame=table.frame.join(empty, on="row", how="anti", maintain_order="left"))
+        report(f"{empty.height} rows without any value are left out ({path})")
     table, unit = typed(table, kind, reading)
     if note := note_on_time(table, mapping, unit):
         report(note)
+    if unused := table.unused:
+        more = f" and {len(unused) - MOST_NAMED} more" if len(unused) > MOST_NAMED else ""
+        report(f"not used: {', '.join(unused[:MOST_NAMED])}{more} ({path}); map what is needed with --map THEIRS=OURS")
     return table
 
 
@@ -86,41 +90,13 @@ def _read_parquet(path: Path, kind: str, mapping: Mapping[str, str]) -> Table:
         frame = pl.read_parquet(path, columns=[names[i] for i in found.values()])
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UserError(f"unreadable Parquet ({path}: {first_line(error)}): write or download it again") from None
-    frame = frame.select(pl.col(names[i]).alias(ours) for ours, i in found.items())
-    return Table(frame.with_row_index("row", offset=1), path, names, spelled={n: names[i] for n, i in found.items()})
-
-
-def _read_json_lines(path: Path, kind: str, mapping: Mapping[str, str]) -> Table:
-    """An object a line; UserError for the line that breaks, and for files that have a command of their own."""
-    with unpacked(path) as plain:
-        try:
-            frame = pl.read_ndjson(plain, infer_schema_length=None)
-        except (OSError, pl.exceptions.PolarsError) as error:
-            _refuse_json(path, plain)
-            raise UserError(f"unreadable JSON lines ({path}: {first_line(error)}): write one object a line") from None
-    names = tuple(frame.columns)
-    if {"reviewerID", "asin"} <= set(names):
-        raise UserError(f"{path} is a file of an Amazon release: read it with vip5 data amazon")
-    found = match_columns(kind, names, mapping, path)
-    frame = frame.select(pl.col(names[i]).alias(ours) for ours, i in found.items())
-    spelled = {ours: names[i] for ours, i in found.items()}
-    return Table(frame.with_row_index("row", offset=1), path, names, "line", spelled=spelled)
-
-
-def _refuse_json(path: Path, plain: Path) -> None:
-    remedy = "write one JSON object a line"
-    with plain.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                value = json.loads(line) if line.strip() else {}
-            except (ValueError, RecursionError):
-                whole = line.lstrip()[:1] == b"["
-                what = "the file is one JSON list" if whole else "not JSON"
-                raise UserError(f"{what} ({path}, line {number}): {remedy}") from None
-            if not isinstance(value, dict):
-                raise UserError(
-                    f"a {type(value).__name__} where an object must stand ({path}, line {number}): {remedy}"
-                )
+    frame = frame.select(pl.col(names[i]).alias(ours) for ours, i in found.items()).with_row_index("row", offset=1)
+    table = Table(frame, path, names, spelled={ours: names[i] for ours, i in found.items()})
+    if (empty := table.empty["row"]).len():
+        whole = pl.scan_parquet(path, row_index_name="\0").with_columns(pl.col("\0") + 1)
+        other = whole.filter(pl.col("\0").is_in(empty.implode()), pl.any_horizontal(pl.exclude("\0").is_not_null()))
+        table.refuse(pl.col("row").is_in(other.select("\0").collect()["\0"].implode()), *without_ids(kind))
+    return table
 
 
 def _convert(table: Table, name: str, decimal: str) -> pl.Series:
@@ -140,7 +116,7 @@ def _convert(table: Table, name: str, decimal: str) -> pl.Series:
             table.refuse(numbers != numbers.round(), "paper_id {paper_id} is not a whole number", "mend it")
             return numbers.cast(pl.Int64)
         if name in ("user", "item"):
-            _refuse_rounded(table, name, values)
+            _refuse_damaged(table, name, values)
         if values.dtype.is_float() and (values.round() == values).all():  # ids that passed through a table with gaps
             values = values.cast(pl.Int64)
         return values.cast(pl.String)
@@ -148,14 +124,17 @@ def _convert(table: Table, name: str, decimal: str) -> pl.Series:
         raise UserError(f"column {name!r} holds {values.dtype} ({table.file}): give plain values") from None
 
 
-def _refuse_rounded(table: Table, name: str, values: pl.Series) -> None:
-    """UserError for ids that were numbers in between and have lost digits: several may have become one."""
+def _refuse_damaged(table: Table, name: str, values: pl.Series) -> None:
+    """UserError for ids that have lost digits or characters on their way: several may have become one."""
     remedy = "write the ids as text where the table is made"
     if values.dtype.is_float():
-        table.refuse(values.abs() >= 2**53, f"{name} {{{name}}} is a number with more digits than it can hold", remedy)
+        most = 2**24 if values.dtype == pl.Float32 else 2**53
+        table.refuse(values.abs() >= most, f"{name} {{{name}}} is a number with more digits than it can hold", remedy)
     if values.dtype == pl.String:
-        short = values.str.contains(r"^\d[.,]\d+[eE]\+\d+$").fill_null(False)
+        short = values.str.contains(r"^\d(?:[.,]\d+[eE]\+?|[eE]\+)\d+$").fill_null(False)
         table.refuse(short, f"{name} {{{name}!r}} is a number that a spreadsheet has shortened", remedy)
+        broken = values.str.contains("\0", literal=True).fill_null(False)
+        table.refuse(broken, f"{name} {{{name}!r}} holds a zero byte", "mend it")
 
 
 def categories(values: pl.Series) -> pl.Series:

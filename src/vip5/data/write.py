@@ -31,6 +31,7 @@ from vip5.data.options import DatasetOptions, Job, PrepareOptions
 from vip5.data.photos import Photos
 from vip5.data.progress import stage
 from vip5.data.ragged import Ragged, repeats
+from vip5.data.reviews import why_unexplained
 from vip5.data.said import notes
 from vip5.data.schema import MANIFEST, TRAIN, Input, Manifest, Order, protocol_of
 from vip5.data.splits import Times, split_interactions, split_times
@@ -107,11 +108,11 @@ def prepare_amazon(
         tables = {"reviews": amazon.read_reviews(reviews)}
         if meta is not None:
             reviewed = tables["reviews"].frame.select(pl.col("item").unique().sort())
-            known = amazon.read_meta(meta, set(reviewed["item"]))
+            known = amazon.read_meta(meta, set(reviewed["item"]), report)
             whole = reviewed.join(known.frame, on="item", how="left", maintain_order="left")
             tables["items"] = replace(known, frame=whole.with_columns(pl.col("categories").fill_null([])))
         if explanations is not None:
-            tables["explanations"] = read_table(explanations, "explanations")
+            tables["explanations"] = read_table(explanations, "explanations", report=report)
         _write(folder, tables, Path(out).absolute().name, Job(chosen, progress, report))
     return Dataset(out)
 
@@ -143,6 +144,7 @@ def _write(folder: Path, tables: dict[str, Table], name: str, job: Job) -> None:
     if job.options.review_split == "by-time":
         refuse_two_clocks(tables)
     files = {kind: table.file for kind, table in tables.items()}
+    unexplained = why_unexplained(tables["reviews"], tables.get("explanations")) if "reviews" in tables else ""
     core = _core(tables, job)
     reviews = split_and_explained(tables, core.users, core.items, core.pairs, job, core.times)
     tables.clear()
@@ -190,7 +192,7 @@ def _write(folder: Path, tables: dict[str, Table], name: str, job: Job) -> None:
         hash=digest.hexdigest(),
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    for line in notes(manifest):
+    for line in notes(manifest, unexplained):
         job.report(line)
     _note_what_is_taught(core.pairs, job)
 
@@ -213,7 +215,7 @@ def _core(tables: dict[str, Table], job: Job) -> _Core:
     options = job.options
     source = tables.pop("interactions", None) or reviews_as_interactions(tables["reviews"], job)
     with stage("checking interactions", job.progress):
-        rows = checked_interactions(source, tables.get("items"), job)
+        rows = checked_interactions(source, tables, job)
     times = split_times(rows.frame["timestamp"], options.share, source.file) if options.split == "time" else None
     users = users_of(rows, tables.get("reviews"))
     items, photos = items_of(rows, tables.get("items"), job)

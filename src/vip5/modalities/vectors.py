@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vip5.data import Dataset
+from vip5.data.ids import as_id, lost_zeros
 from vip5.errors import UserError
 from vip5.modalities.job import Draft, EncodeJob, Encoding
 
@@ -87,6 +88,11 @@ def encode_vectors(dataset: Dataset, vectors: OwnVectors, name: str = "vectors")
 def item_rows(dataset: Dataset, vectors: OwnVectors) -> np.ndarray:
     """The item of each row of the file, int64 [n]; -1 for an id that no item has."""
     known = {item: row for row, item in enumerate(dataset.items["item"])}
+    if lost := lost_zeros(pl.Series(vectors.ids, dtype=pl.String), dataset.items["item"]):
+        raise UserError(
+            f"id {lost.here!r} of {vectors.file} is unknown, and the items have {lost.there!r}: write the ids as text, "
+            "with all their zeros, where the file is made"
+        )
     return np.array([known.get(one, -1) for one in vectors.ids])
 
 
@@ -117,7 +123,8 @@ def _ids_of(file: Path, key: str | None) -> list[str]:
     if key is not None:
         raise UserError(f"{file} has no columns: leave out --key")
     try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
+        text = file.read_text(encoding="utf-8-sig").rstrip("\r\n")
+        return [as_id(line) for line in text.split("\n")] if text else []
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {file} ({error}): give a text file in UTF-8, one id a line") from None
 
@@ -150,7 +157,7 @@ def _ids_column(file: Path, key: str) -> list[str]:
         raise UserError(f"cannot read {file} ({str(error).splitlines()[0]}): give a Parquet file or a .npy") from None
     if ids.null_count():
         raise UserError(f"no id in row {ids.is_null().arg_max()} of {file} (counted from 0): fill it in")
-    return ids.to_list()
+    return [as_id(one) for one in ids]
 
 
 def _vector_columns(file: Path, key: str, vector: str | None, schema: Mapping[str, pl.DataType]) -> list[str]:
@@ -212,6 +219,8 @@ def _check_ids(ids: list[str], file: Path) -> None:
         raise UserError(f"{file} has no rows: give one vector an item")
     seen: set[str] = set()
     for row, one in enumerate(ids):
+        if not one:
+            raise UserError(f"no id in row {row} of {file} (counted from 0): fill it in")
         if one in seen:
             raise UserError(f"the id {one!r} stands twice in {file} (row {row}, counted from 0): keep one row an item")
         seen.add(one)

@@ -8,6 +8,7 @@ import polars as pl
 
 from vip5.data import Dataset, Ragged
 from vip5.data.catalogue import Catalogue
+from vip5.data.ids import row_of
 from vip5.errors import UserError
 
 
@@ -38,5 +39,5 @@ class Histories:
 
     def get(self, user: str) -> np.ndarray | None:
         """The purchases of a person, int32; None for people who are not there."""
-        row = self.users.get(str(user))
+        row = row_of(self.users, user)
         return None if row is None else self.items[row]

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from vip5.data import Ragged
+from vip5.data.ids import row_of
 from vip5.data.schema import MANIFEST
 from vip5.errors import UserError
 from vip5.predict.folder import read_run
@@ -189,13 +190,13 @@ class Recommender:
     def _history(self, user: str | None, history: Sequence[str] | None) -> np.ndarray:
         """What a person had, as rows of the catalogue, int32; items that it lacks are left out, which is said."""
         if history is not None:
-            rows = [self.catalogue.item_rows.get(str(item), -1) for item in history]
-            lost = [str(item) for item, row in zip(history, rows, strict=True) if row < 0]
+            rows = [row_of(self.catalogue.item_rows, item) for item in history]
+            lost = [str(item) for item, row in zip(history, rows, strict=True) if row is None]
             if lost and len(lost) < len(rows):
                 self.report(f"the run does not know {', '.join(lost)}: left out of the history")
             elif lost:
                 self.catalogue.item_index(lost[0])  # which says what ids look like
-            return np.array([row for row in rows if row >= 0], np.int32)
+            return np.array([row for row in rows if row is not None], np.int32)
         if user is None:
             raise UserError("nobody is asked about: give a user, or a history of items")
         past = None if self.people is None else self.people.get(user)
@@ -219,10 +220,11 @@ class Recommender:
     def _distinct(self, candidates: Sequence[str]) -> np.ndarray:
         if not candidates:
             raise UserError("no candidates: give at least one item")
+        rows = [self.catalogue.item_index(item) for item in candidates]
         for n, item in enumerate(candidates):
-            if item in candidates[:n]:
+            if rows[n] in rows[:n]:
                 raise UserError(f"candidate {item} stands twice: give each item once")
-        return np.array([self.catalogue.item_index(item) for item in candidates])
+        return np.array(rows)
 
     def _suggestions(self, found: Ranking, similarity: bool = False) -> list[Suggestion]:
         names, titles = self.catalogue.items["item"], self.catalogue.items["title"]
