@@ -29,12 +29,15 @@ def test_info(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert facts["item_lengths"] == {"min": 1, "median": 2.0, "mean": 2.0, "max": 3}
     assert facts["review_splits"] == {"train": 1} and facts["modalities"] == ["basic"]
     assert facts["tested"] == {"validation": 2, "test": 2} and facts["candidates_hash"] == dataset.candidates_hash
+    assert facts["filled"]["reviews"]["explanation"] == 1 and facts["filled"]["items"]["title"] == 0
+    assert facts["filled"]["interactions"] == {"timestamp": 0, "rating": 0}
     assert facts["hash"] == dataset.hash and facts["counts"]["repeats"] == 1
     monkeypatch.setattr(sys, "argv", ["vip5", "data", "info", str(tmp_path / "shop")])
     with pytest.raises(SystemExit):
         main()
     shown = capsys.readouterr().out
     assert "leave-one-out" in shown and dataset.candidates_hash in shown and "random" in shown
+    assert "title none, brand none" in " ".join(shown.split())
     assert "sparsity" in shown and "12.5000%" in shown and "only to compare with the paper" in " ".join(shown.split())
     monkeypatch.setattr(sys, "argv", ["vip5", "data", "info", str(tmp_path)])
     with pytest.raises(SystemExit) as end:

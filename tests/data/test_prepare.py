@@ -57,6 +57,7 @@ def test_a_small_shop(tmp_path: Path) -> None:
         "4 interactions tie with another one of the same user, 1 test items with the one before: "
         "their order is the file's",
         "3 of 4 reviews give an explanation; the others have no text of 3 words or more",
+        "each list has 1 candidates and not 99: somebody leaves no more items to draw",
     ]
     assert dataset.manifest.counts == {
         "users": 2,

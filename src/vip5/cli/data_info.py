@@ -13,13 +13,13 @@ def register(app: typer.Typer) -> None:
 
 
 def info(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")], json: Json = False) -> None:
-    """Show counts, sparsity, lengths of histories, splits, modalities and the hash of a dataset.
+    """Show counts, filled fields, sparsity, lengths of histories, splits, modalities and the hash of a dataset.
 
     Example: vip5 data info data/beauty
     """
     from vip5.data import Dataset
     from vip5.data.said import repeats_words
-    from vip5.data.statistics import describe
+    from vip5.data.statistics import describe, filled_rows
 
     opened = Dataset(dataset)
     facts = describe(opened)
@@ -28,6 +28,7 @@ def info(dataset: Annotated[Path, typer.Argument(help="Dataset folder.")], json:
         return
     manifest = opened.manifest
     rows = [[name.replace("_", " "), f"{count:,}"] for name, count in manifest.counts.items()]
+    rows += filled_rows(opened)
     rows.append(["sparsity", f"{facts['sparsity']:.4%}"])
     for name in ("user_lengths", "item_lengths"):
         lengths = facts[name]

@@ -71,11 +71,14 @@ def prepare(
 
 def show(dataset: Any, json: bool) -> None:
     """What is in the dataset that was just written."""
+    from vip5.data.statistics import filled, filled_rows
+
     manifest = dataset.manifest
     if json:
-        print_json(manifest.model_dump())
+        print_json(manifest.model_dump() | {"filled": filled(dataset)})
     else:
         rows = [[name.replace("_", " "), f"{count:,}"] for name, count in manifest.counts.items()]
+        rows += filled_rows(dataset)
         print_table(
-            f"Dataset {dataset.path}", ["what", "number"], rows, f"{manifest.protocol}, hash {dataset.hash[:12]}"
+            f"Dataset {dataset.path}", ["what", "value"], rows, f"{manifest.protocol}, hash {dataset.hash[:12]}"
         )

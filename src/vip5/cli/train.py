@@ -59,7 +59,7 @@ def train_run(
         run = Run.new(settings, data)
         if made:
             report(f"made vectors of the items: {', '.join(made)} (others: vip5 data encode)")
-        summary = run_training(run, out, device, quiet=as_json, processes=processes)
+        summary = run_training(run, out, device, quiet=as_json, processes=processes, report=report)
     if not processes.first:
         return
     summary = {"vectors": ", ".join(run.stores) or "none", **summary}

@@ -97,7 +97,7 @@ class Dataset:
 
     def history(self, split: Split) -> Ragged:
         """What is known of each user before the first target of `split`; for "train", the training part itself."""
-        return self._histories[TEST if split == TEST else TRAIN]
+        return self._histories[TEST if known_split(split, TRAIN, VALIDATION, TEST) == TEST else TRAIN]
 
     @cached_property
     def _histories(self) -> dict[str, Ragged]:
@@ -109,7 +109,9 @@ class Dataset:
     def targets(self, split: Literal["validation", "test"]) -> np.ndarray:
         """int32 [n_users]: each user's first item in `split`; -1 where there is none, or nothing is known before it."""
         train, validation, test = self._split_counts
-        before, there = (train, validation) if split == VALIDATION else (train + validation, test)
+        before, there = (
+            (train, validation) if known_split(split, VALIDATION, TEST) == VALIDATION else (train + validation, test)
+        )
         tested = np.flatnonzero((train > 0) & (there > 0))
         result = np.full(self.n_users, -1, dtype=np.int32)
         result[tested] = self.sequences.values[(self.sequences.offsets[:-1] + before)[tested]]
@@ -180,6 +182,13 @@ class Dataset:
             raise UserError(
                 f"cannot read {file} ({str(error).splitlines()[0]}): prepare the data again with --overwrite"
             ) from None
+
+
+def known_split(split: str, *there: str) -> str:
+    """The name of a part; UserError where there is none of that name."""
+    if split not in there:
+        raise UserError(f"unknown split {split!r}: there are {', '.join(there)}")
+    return split
 
 
 def _find(rows: dict[str, int], raw: str, kind: str, path: Path) -> int:

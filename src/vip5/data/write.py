@@ -194,7 +194,7 @@ def _write(folder: Path, tables: dict[str, Table], name: str, job: Job) -> None:
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     for line in notes(manifest, unexplained):
         job.report(line)
-    _note_what_is_taught(core.pairs, job)
+    _note_what_is_taught(core, width, job)
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,14 @@ def _core(tables: dict[str, Table], job: Job) -> _Core:
     return _Core(users, items, pairs, times, photos, ordered.by, ties)
 
 
-def _note_what_is_taught(pairs: pl.DataFrame, job: Job) -> None:
+def _note_what_is_taught(core: _Core, width: int, job: Job) -> None:
+    """Say what the data set cannot teach or test."""
+    asked = job.options.candidates
+    if not width:
+        job.report("there are no candidates, somebody leaves no item to draw: nothing can be ranked among some")
+    elif width < asked:
+        job.report(f"each list has {width} candidates and not {asked}: somebody leaves no more items to draw")
+    pairs = core.pairs
     if (np.bincount(pairs.filter(pl.col("split") == TRAIN)["user"].to_numpy()) < 2).all():
         job.report(
             "nobody has two interactions in the training part, so that nothing teaches what comes next: give longer "

@@ -58,7 +58,10 @@ class Evaluation:
     @property
     def notes(self) -> list[str]:
         """What a reader of any table of these numbers must know of the data."""
-        return [self.dataset.order_note, again_note(self.dataset, self.again)]
+        k, width = max(self.options.cutoffs), self.dataset.manifest.counts["candidates"] + 1
+        few = f"HR@k of one of {width} is 1 for k of {width} and more, whoever ranks"
+        common = [self.dataset.order_note, again_note(self.dataset, self.again)]
+        return common + [few] * (k >= width and any(result.task == f"one of {width}" for result in self.results))
 
     @property
     def about(self) -> dict[str, Any]:
@@ -152,6 +155,9 @@ def _rank(evaluation: Evaluation, prompt: Prompt, progress: bool, among: bool = 
         evaluation.left_out.append(f"{prompt.id}: no user has both a training and a test part")
         return
     lists = None if prompt.task == "next" and not among else _lists(evaluation, held)
+    if lists is not None and lists[0].shape[1] == 1:
+        evaluation.left_out.append(f"{prompt.id}: the data set has no candidates, and one of 1 is always found")
+        return
     found = _ranked(evaluation, prompt, held, lists, progress)
     task = NEXT_ITEM if lists is None else f"one of {lists[0].shape[1]}"
     name = f"{prompt.id} {task.removeprefix('one ')}" if among else prompt.id

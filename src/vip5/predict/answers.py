@@ -53,6 +53,8 @@ class ModelSystem:
             return "it has learnt no explanations: no review gave one when it was trained"
         if not getattr(self.model.config.samples, prompt.task):
             return f"it has learnt no answers of this kind: samples.{prompt.task} was 0 when it was trained"
+        if self.model.learnt is not None and prompt.task not in self.model.learnt:
+            return f"it has learnt no answers of this kind: its training had no sample of task {prompt.task}"
         return None
 
     def reads_history(self, prompt: Prompt) -> bool:

@@ -40,6 +40,11 @@ def read_run(folder: str | Path, kind: Kind | None = None) -> dict[str, Any]:
     return about
 
 
+def learnt_tasks(about: dict[str, Any]) -> frozenset[str] | None:
+    """The tasks that a run has learnt, by its `run.json`; None where an earlier version wrote it."""
+    return frozenset(about["learnt"]) if "learnt" in about else None
+
+
 def about_dataset(dataset: Dataset) -> dict[str, Any]:
     """What a run's folder says of the data set that it was trained or fitted on."""
     manifest = dataset.manifest

@@ -30,7 +30,7 @@ from vip5.model import VIP5, ModelInput, load_model, save_model, to_int8
 from vip5.model.rows import RowContent
 from vip5.model.terms import ScoreTerms
 from vip5.predict.config import AnswerConfig
-from vip5.predict.folder import CATALOGUE, FORMAT, STORES, read_run
+from vip5.predict.folder import CATALOGUE, FORMAT, STORES, learnt_tasks, read_run
 from vip5.prompts import FieldTexts, Prompt, PromptCompiler, Samples, collate, load_prompts
 from vip5.runs import RUN_FILE
 
@@ -49,6 +49,7 @@ class TrainedModel:
     codes: ItemCodes
     model: VIP5
     terms: ScoreTerms | None = None  # what items score beside the network
+    learnt: frozenset[str] | None = None  # tasks that its training had samples of; None where its folder does not say
     extra_prompts: str | None = None  # the text of a file of prompts of the user's own
     _compilers: dict[tuple[str, ...], PromptCompiler] = field(default_factory=dict, repr=False)
     _lock: Any = field(default_factory=Lock, repr=False)
@@ -153,7 +154,8 @@ class TrainedModel:
         Raises: UserError for a folder that holds no finished run of a model, or one of an earlier version.
         """
         folder = Path(folder)
-        config = AnswerConfig.model_validate(read_run(folder, "model")["config"])
+        about = read_run(folder, "model")
+        config = AnswerConfig.model_validate(about["config"])
         catalogue, model = Catalogue.load(folder / CATALOGUE), load_model(folder, device)
         own = folder / PROMPTS
         names = list(config.modalities)
@@ -171,6 +173,7 @@ class TrainedModel:
             codes=codes,
             model=to_int8(model) if int8 else model,
             terms=terms,
+            learnt=learnt_tasks(about),
             extra_prompts=own.read_text("utf-8") if own.is_file() else None,
         )
 

@@ -4,13 +4,17 @@ import numpy as np
 import polars as pl
 
 from vip5.data import Dataset
+from vip5.data.dataset import known_split
+from vip5.data.schema import TEST, TRAIN, VALIDATION
 from vip5.prompts.templates import Prompt
 
 
 def explainable(dataset: Dataset, split: str) -> pl.DataFrame:
     """The reviews of a split that hold an explanation: row, user, item."""
     reviews = dataset.reviews.with_row_index("row")
-    return reviews.filter((pl.col("split") == split) & pl.col("explanation").is_not_null())
+    return reviews.filter(
+        (pl.col("split") == known_split(split, TRAIN, VALIDATION, TEST)) & pl.col("explanation").is_not_null()
+    )
 
 
 def stars_in_tenths(reviews: pl.DataFrame) -> np.ndarray:

@@ -13,6 +13,14 @@ from vip5.prompts.reviews import explainable, fillable, stars_in_tenths
 from vip5.prompts.samples import SEPARATORS, slices
 from vip5.training.config import RunConfig
 
+_NAMES = {
+    "next": "next items",
+    "next_yes_no": "yes or no about the next item",
+    "yes_no": "yes or no about an item",
+    "choice": "one of several items",
+    "explain": "explanations",
+}
+
 
 class SampleDrawer:
     """Draws an epoch's samples; the same seed and epoch give the same samples."""
@@ -51,6 +59,30 @@ class SampleDrawer:
             parts.append(self._explain(rng, reviewed))
         parts = [part for part in parts if len(part)]
         return Samples.join(parts) if parts else Samples.of(np.zeros(0, int), np.zeros(0, int))
+
+    def tasks(self, samples: Samples) -> set[str]:
+        """The tasks that samples are of."""
+        drawn = set(samples.prompt.tolist())
+        return {task for task, prompts in self.of_task.items() if drawn & set(prompts.tolist())}
+
+    def untaught(self, samples: Samples) -> list[str]:
+        """Why an epoch has no sample of tasks that are to be trained, in a phrase each."""
+        there = self.tasks(samples)
+        wanted = [task for task, prompts in self.of_task.items() if len(prompts) and getattr(self.config.samples, task)]
+        return [f"{_NAMES[task]}: {self._why_untaught(task)}" for task in wanted if task not in there]
+
+    def _why_untaught(self, task: str) -> str:
+        longer = self.config.samples.shortest_history
+        if task in ("next", "next_yes_no") and not (self.history.lengths > longer).any():
+            return f"nobody has more than {longer} interactions in the training part"
+        if task == "choice":
+            return "there are too few items that people have not bought, see samples.candidates"
+        if task == "explain":
+            reviews = self.dataset.reviews
+            if not len(self.reviews):
+                return "no review of the training part has an explanation" if len(reviews) else "there are no reviews"
+            return "no review of the training part has what the prompts tell"
+        return "no sample was drawn"
 
     def _asked(self, rng: np.random.Generator, one: str, other: str, longer: int) -> tuple[np.ndarray, np.ndarray]:
         """The users of the samples of a family's two tasks, those alone whose training part is longer than `longer`.

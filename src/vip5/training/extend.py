@@ -27,6 +27,7 @@ def extend(folder: Path, dataset: Dataset) -> Run:
     config = RunConfig.model_validate(read_run(folder, "model")["config"])
     backbone = config.model.model_copy(update={"backbone": str(folder), "tokenizer": None})
     run = Run.new(config.model_copy(update={"model": backbone}), dataset)
+    run.learnt = old.learnt
     if run.model.user_tokens is not None:
         _be_average(run, old)
     run.model.eval()

@@ -14,9 +14,9 @@ from vip5.data.catalogue import Catalogue
 from vip5.errors import UserError
 from vip5.items import ItemCodes, Vocabulary, extend_codes
 from vip5.modalities import ModalityStore
-from vip5.model import VIP5
+from vip5.model import VIP5, local_folder
 from vip5.predict.config import AnswerConfig
-from vip5.predict.folder import read_run
+from vip5.predict.folder import is_finished, learnt_tasks, read_run
 
 
 def codes_of_run(
@@ -38,6 +38,12 @@ def codes_of_run(
     codes = ItemCodes.load(folder, vocabulary)
     words = dict(zip(known.items["item"], codes.words, strict=True))
     return extend_codes(codes, words, dataset.items, stores)
+
+
+def learnt_before(backbone: str | None) -> frozenset[str] | None:
+    """The tasks that a model has learnt before its training; None where the run that it goes on from does not say."""
+    folder = None if backbone is None else local_folder(backbone)
+    return frozenset() if folder is None or not is_finished(folder) else learnt_tasks(read_run(folder, "model"))
 
 
 def weights_of_run(

@@ -48,7 +48,8 @@ class Run(TrainedModel):
 
     def finish(self, folder: Path) -> None:
         """Write the run's folder."""
-        self.save(folder, self.description())
+        learnt = {} if self.learnt is None else {"learnt": sorted(self.learnt)}
+        self.save(folder, self.description() | learnt)
 
     def description(self) -> dict[str, Any]:
         """What decides what is trained, beside the code."""

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from vip5.errors import UserError
 from vip5.files import write_bytes
 from vip5.model.averaging import MeanOfWeights
 from vip5.runs import STATE_FILE
+from vip5.training.going_on import learnt_before
 from vip5.training.run import Run
 
 BEST_FILE = ".best.safetensors"
@@ -27,10 +29,12 @@ class TrainingState:
         self.mean = MeanOfWeights(self.trained, run.config.optim.averaging)
         self.step, self.epoch, self.batch = 0, 0, 0
         self.best, self.best_epoch = float("-inf"), 0
+        self.learnt = learnt_before(run.config.model.backbone)  # tasks
         self._saved = time.monotonic()
 
     def _about(self) -> dict[str, Any]:
-        numbers = {"step": self.step, "epoch": self.epoch, "batch": self.batch}
+        numbers: dict[str, Any] = {"step": self.step, "epoch": self.epoch, "batch": self.batch}
+        numbers["learnt"] = None if self.learnt is None else sorted(self.learnt)
         return {**numbers, "best": self.best, "best_epoch": self.best_epoch, "run": self.run.description()}
 
     def save(self) -> None:
@@ -84,6 +88,14 @@ class TrainingState:
                 }
         self.step, self.epoch, self.batch = about["step"], about["epoch"], about["batch"]
         self.best, self.best_epoch = about["best"], about["best_epoch"]
+        learnt = about.get("learnt")  # not in a state of an earlier version
+        self.learnt = None if learnt is None else frozenset(learnt)
+        self.run.learnt = self.learnt
+
+    def learn(self, tasks: Iterable[str]) -> None:
+        """An epoch has samples of these tasks."""
+        if self.learnt is not None:
+            self.learnt = self.run.learnt = self.learnt.union(tasks)
 
     def keep_if_best(self, score: float) -> None:
         """Put the model's weights aside where they score better than all before."""

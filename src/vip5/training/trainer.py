@@ -31,6 +31,10 @@ from vip5.training.weigh import weigh
 Validate = Callable[[Run], dict[str, float]]  # the first metric decides; higher is better
 
 
+def _silent(line: str) -> None:
+    pass
+
+
 def train(
     run: Run,
     out: str | Path,
@@ -38,6 +42,7 @@ def train(
     validate: Validate | None = None,
     quiet: bool = False,
     processes: Processes = Processes(),
+    report: Callable[[str], object] = _silent,
 ) -> dict[str, Any]:
     """Train `run` into folder `out`, going on from the state found there; gives a summary.
 
@@ -45,7 +50,8 @@ def train(
     whether or not it was interrupted. Every `run.validate_epochs` the run is scored by `validate` (next items of the
     validation part where it is not given), and the best epoch is kept. Several `processes` (see `together`) call this
     with the same run and make the same steps. The first one writes the folder, validates, and has the summary and the
-    best epoch's weights; the others wait for it.
+    best epoch's weights; the others wait for it. `report` is called with a line for each task that the data set cannot
+    teach.
 
     Raises: UserError where `out` cannot be trained in, or no sample fits the prompts; Diverged where a loss or a
     gradient is no number any more. What was saved before stays in `out`.
@@ -55,7 +61,7 @@ def train(
         torch.cuda.reset_peak_memory_stats(device)
     with run_folder(Path(out)) if processes.first else nullcontext():
         processes.wait()  # nothing is read before the folder is found to be good
-        summary = Trainer(run, Path(out), device, validate, quiet, processes).fit()
+        summary = Trainer(run, Path(out), device, validate, quiet, processes, report).fit()
     processes.wait()
     return summary
 
@@ -64,9 +70,17 @@ class Trainer:
     """Trains a run in a folder that is held for it, from where the state found there stands: see `train`."""
 
     def __init__(
-        self, run: Run, out: Path, device: str, validate: Validate | None, quiet: bool, processes: Processes
+        self,
+        run: Run,
+        out: Path,
+        device: str,
+        validate: Validate | None,
+        quiet: bool,
+        processes: Processes,
+        report: Callable[[str], object] = _silent,
     ) -> None:
         keep_memory()
+        self.report = report
         self.run, self.out, self.device, self.processes = run, out, device, processes
         self.config, self.optim, self.model = run.config, run.config.optim, run.model.to(device)
         people = self.config.run.validate_users
@@ -94,6 +108,7 @@ class Trainer:
         self.optimizer = adamw(self.model, self.optim)
         self.state = TrainingState(run, self.optimizer, out)
         self.state.resume()
+        self.first_epoch = self.state.epoch  # of this part of the training
         self.sum: GradientSum | None = None
         if processes.count > 1:
             processes.check_same(self.state.marks())
@@ -123,7 +138,12 @@ class Trainer:
         """The next epoch: its samples, and the steps that take them, in random order."""
         samples = self.drawer.draw(self.state.epoch)
         if not len(samples):
-            raise UserError("no training sample fits the chosen prompts: see prompts.train and samples.*")
+            why = "; ".join(self.drawer.untaught(samples)) or "none is asked for"
+            raise UserError(f"no training sample fits the chosen prompts ({why}): see prompts.train and samples.*")
+        if self.metrics and self.state.epoch == self.first_epoch:
+            for line in self.drawer.untaught(samples):
+                self.report(f"not taught: {line}")
+        self.state.learn(self.drawer.tasks(samples))
         rng = np.random.default_rng([self.config.seed, self.state.epoch, 1])
         lengths = self.compiler.input_lengths(samples)
         epoch = Epoch(samples, plan(lengths, self.optim, rng, self.processes, samples))

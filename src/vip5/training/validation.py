@@ -25,13 +25,16 @@ def validation_score(run: Run, dataset: Dataset, most: int, beams: int = 20) -> 
     Raises: UserError where there is nobody, or no prompt of either task.
     """
     seen = run.config.prompts.train or [n for n, p in run.prompts.items() if not p.unseen]
-    of_task = {task: [n for n in seen if run.prompts[n].task == task] for task in ("next", "explain")}
+    learnt = ("next", "explain") if run.learnt is None else run.learnt  # another task's scores would be of chance
+    of_task = {
+        task: [n for n in seen if run.prompts[n].task == task and task in learnt] for task in ("next", "explain")
+    }
     if of_task["next"]:
         return _of_next_items(run, dataset, "A-3" if "A-3" in of_task["next"] else of_task["next"][0], most, beams)
     if of_task["explain"]:
         return {"explanations log-likelihood": -_nats_of_explanations(run, dataset, of_task["explain"], most)}
     raise UserError(
-        "run.validate_epochs scores next items or explanations, and no prompt of these tasks is trained: set it to 0"
+        "run.validate_epochs scores next items or explanations, and nothing of these tasks is trained: set it to 0"
     )
 
 
