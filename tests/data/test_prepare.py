@@ -19,6 +19,26 @@ from vip5.errors import UserError
 from .conftest import BUYS, ITEMS, REVIEWS, files
 
 
+@pytest.mark.parametrize("split", ["leave-one-out", "time"])
+@pytest.mark.parametrize("buys", [1, 10**3, 10**6, 10**9])
+@pytest.mark.parametrize("told", [1, 10**3, 10**6, 10**9])
+def test_a_later_review_is_held_out_whatever_the_units(tmp_path: Path, split: str, buys: int, told: int) -> None:
+    """Interactions and reviews each in seconds or parts of them: a review of something else, three days after the last
+    purchase, is for the test."""
+    start, day = 1_600_000_000, 86_400
+    rows = [f"u{u},p{n},{(start + n * day) * buys}\n" for u in range(4) for n in range(5)]
+    late = [f"u{u},p9,later I liked this one,{(start + 7 * day) * told}\n" for u in range(4)]
+    early = [f"u{u},p9,early I liked this one,{(start - day) * told}\n" for u in range(4)]
+    given = files(
+        tmp_path,
+        interactions="user,item,timestamp\n" + "".join([*rows, f"z,p9,{start * buys}\n" * 3]),
+        reviews="user,item,text,timestamp\n" + "".join(late + early),
+    )
+    reviews = prepare(tmp_path / "out", **given, split=split).reviews
+    assert set(reviews.filter(pl.col("text").str.starts_with("later"))["split"]) == {"test"}
+    assert set(reviews.filter(pl.col("text").str.starts_with("early"))["split"]) == {"train"}
+
+
 def test_a_small_shop(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "three.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "i2.png")

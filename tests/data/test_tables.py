@@ -177,9 +177,12 @@ def test_a_column_of_structs_is_refused(tmp_path: Path) -> None:
 def test_columns_that_nothing_reads_are_named(tmp_path: Path) -> None:
     notes: list[str] = []
     path = write(tmp_path, "user;item;Datum;Bewertung;;user\na;b;1;2;3;c\n")
-    read_table(path, "interactions", report=notes.append)
+    read_table(path, "interactions", {}, report=notes.append)
     what = "user, Datum, Bewertung, one without a name"
     assert notes == [f"not used: {what} ({path}); map what is needed with --map THEIRS=OURS"]
+    notes.clear()
+    read_table(path, "interactions", report=notes.append)
+    assert notes == [f"not used: {what} ({path})"]
     notes.clear()
     mapping = {"Datum": "timestamp", "Bewertung": "rating"}
     read_table(write(tmp_path, "user,item,Datum,Bewertung\na,b,1,2\n"), "interactions", mapping, report=notes.append)

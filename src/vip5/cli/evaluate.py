@@ -50,7 +50,7 @@ def evaluate(
     names = [name.strip() for name in prompts.split(",") if name.strip()]
     found = score(system, data, names, options, progress=json_file != "-")
     found.save(run)
-    notes = Console(stderr=True, highlight=False)
+    notes = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     for reason in found.left_out:
         notes.print(f"left out {reason}", style="yellow")
     audited = audit_system(system, data, options.users, options.seed, found.rivals)

@@ -36,13 +36,15 @@ def read_table(
 ) -> Table:
     """Read the table `kind` (a key of COLUMNS); columns found by name, `mapping` (theirs → ours) goes first.
 
+    It is None where the command has no --map.
+
     Columns that are not given are not there; ids are strings, as written. Rows without any value are left out.
     reading: encoding, form of dates, decimal sign. report is told what is left out, and what is taken as the time.
 
     Raises: UserError for a file that cannot be read, a missing column, an empty table, a missing id, a value that is
     not of its column's type.
     """
-    path, mapping = Path(path), mapping or {}
+    path, given, mapping = Path(path), mapping, mapping or {}
     if not path.is_file():
         raise UserError(f"no file {path}: check the path" if not path.is_dir() else f"{path} is a folder: give a file")
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
@@ -65,7 +67,8 @@ def read_table(
         report(note)
     if unused := table.unused:
         more = f" and {len(unused) - MOST_NAMED} more" if len(unused) > MOST_NAMED else ""
-        report(f"not used: {', '.join(unused[:MOST_NAMED])}{more} ({path}); map what is needed with --map THEIRS=OURS")
+        remedy = "" if given is None else "; map what is needed with --map THEIRS=OURS"
+        report(f"not used: {', '.join(unused[:MOST_NAMED])}{more} ({path}){remedy}")
     return table
 
 

@@ -76,7 +76,7 @@ def prepare(
         tables = {}
         for kind, path in given.items():
             with stage(f"reading {path.name}", progress):
-                tables[kind] = read_table(path, kind, mapping, chosen, report)
+                tables[kind] = read_table(path, kind, mapping or {}, chosen, report)
         for theirs in mapping or {}:
             if not any(theirs in table.names for table in tables.values()):
                 has = "; ".join(f"{table.file} has {', '.join(table.names)}" for table in tables.values())
