@@ -5,7 +5,8 @@ Usage: python benchmarks/newcomers.py items|people DATASET OUT [--trained RUN] [
 DATASET has vectors of its items. In OUT/before it is prepared without the held-out items and what was bought of them,
 or without the held-out people; a VIP5 by recipe best is trained there (OUT/run) and takes the newcomers in by what
 `vip5 extend` does. What is counted (transitions and so on) never saw them. All are asked for the test items of DATASET,
-over its whole catalogue; RUN is the same model trained with everything. Adds to benchmarks/results/newcomers.json.
+over its whole catalogue; RUN is the same model trained with everything. "not extended" is OUT/run as it was trained,
+which knows no newcomer: what taking them in costs the others. Adds to benchmarks/results/newcomers.json.
 """
 
 import argparse
@@ -120,6 +121,7 @@ def measured(
         "rules": rules.rank(held.histories, 10, exclude=left_out),
         "content": by_content(rules, held.histories, left_out),
     }
+    found["not extended"] = not_extended(TrainedModel.load(out / "run"), data, before, held.histories)
     if trained is not None:
         full = TrainedModel.load(trained)
         found["trained with all items"] = scored_next(full, "A-3", people, held.histories, 10, left_out).items
@@ -132,6 +134,19 @@ def measured(
                 row = {"targets": group, "system": name, "metric": metric, **estimate(theirs)._asdict()}
                 rows.append(row | {"vip5_minus_it": paired_difference(ours, theirs)._asdict()})
     return rows
+
+
+def not_extended(run: TrainedModel, data: Dataset, before: Dataset, histories: Ragged) -> np.ndarray:
+    """Ten items by the model that knows no newcomer, int [n, 10], as rows of the whole data set."""
+    known = before.items["item"].to_list()
+    rows = {raw: row for row, raw in enumerate(data.items["item"])}
+    there = np.array([rows[raw] for raw in known])
+    theirs = np.full(data.n_items, -1, np.int32)
+    theirs[there] = np.arange(len(there))
+    kept = without(histories, np.flatnonzero(theirs < 0))
+    asked = Ragged.from_lengths(theirs[kept.values], kept.lengths)
+    left_out = None if data.buys_again else asked
+    return there[scored_next(run, "A-3", np.full(len(asked), -1), asked, 10, left_out).items]
 
 
 def by_content(rules: Rules, histories: Ragged, left_out: Ragged | None) -> np.ndarray:

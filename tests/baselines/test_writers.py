@@ -12,7 +12,8 @@ from vip5.baselines.attn2seq import Attn2Seq
 from vip5.baselines.copied import NeighbourSentence, most_frequent_sentence
 from vip5.baselines.nrt import NRT
 from vip5.baselines.peter import PETER, PETERPlus, peter_mask
-from vip5.baselines.writing import BEGIN, END, PAD, UNKNOWN, Words, as_bytes, content_loss, explained, rating_loss
+from vip5.baselines.writing import BEGIN, END, PAD, UNKNOWN, Words, as_bytes, content_loss, rating_loss
+from vip5.prompts.reviews import explainable
 
 SHORT = {"dim": 16, "epochs": 2, "batch_size": 32, "lr": 1e-2, "length": 4}
 every_learned = pytest.mark.parametrize("system", [Attn2Seq, NRT, PETER, PETERPlus])
@@ -71,7 +72,7 @@ def test_the_vocabulary_is_of_the_training_part(tiny, make_tiny):
 def test_greedy_writing_is_what_teaching_finds_most_probable(system, tiny):
     """With states kept from word to word, or every word anew from all before it."""
     made = system.fit(tiny, **SHORT)
-    reviews = explained(tiny, "test")
+    reviews = explainable(tiny, "test")
     told = made._asked(reviews)
     with torch.inference_mode():
         found = made._greedy(told)
@@ -86,7 +87,7 @@ def test_greedy_writing_is_what_teaching_finds_most_probable(system, tiny):
 @every_learned
 def test_validation_is_the_mean_log_probability_of_a_word(system, tiny):
     made = system.fit(tiny, **SHORT)
-    reviews = explained(tiny, "validation")
+    reviews = explainable(tiny, "validation")
     told, target = made._asked(reviews), made.words.encode(reviews["explanation"], 4)
     with torch.inference_mode():
         h = made.teach(told, F.pad(target[:, :-1], (1, 0), value=BEGIN), target)[0]
@@ -122,7 +123,7 @@ def test_who_sees_whom(system, tiny):
 
 def test_nearest_neighbour_by_a_loop(tiny):
     made = NeighbourSentence.fit(tiny, by_rating=0.7)
-    train = explained(tiny, "train")
+    train = explainable(tiny, "train")
     histories = tiny.history("train")
     by_user = [set(row.tolist()) for row in histories]
     by_item = [{user for user in range(tiny.n_users) if item in by_user[user]} for item in range(tiny.n_items)]
@@ -131,7 +132,7 @@ def test_nearest_neighbour_by_a_loop(tiny):
         return 0.0 if one < 0 else len(sets[one] & sets[other]) / max(1, len(sets[one]) * len(sets[other])) ** 0.5
 
     often = dict(train["explanation"].value_counts().iter_rows())
-    rows = [*explained(tiny, "test")[::9].iter_rows(named=True)]
+    rows = [*explainable(tiny, "test")[::9].iter_rows(named=True)]
     rows += [rows[0] | {"user": -1}, rows[0] | {"item": -1, "rating": 2.0}, rows[0] | {"rating": None}]
     expected = []
     for row in rows:
@@ -141,7 +142,7 @@ def test_nearest_neighbour_by_a_loop(tiny):
             alike = cos(by_user, row["user"], other["user"]) + cos(by_item, row["item"], other["item"]) - 0.7 * away
             scored.append((-round(alike, 5), -often[other["explanation"]], other["explanation"]))
         expected.append(min(scored)[2])
-    table = pl.DataFrame(rows, schema=explained(tiny, "test").schema)
+    table = pl.DataFrame(rows, schema=explainable(tiny, "test").schema)
     assert made.write(table) == expected
 
 

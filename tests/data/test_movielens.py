@@ -21,7 +21,7 @@ def write_csv(folder: Path) -> None:
 
 
 def write_dat(folder: Path) -> None:
-    rows = [f"{i}::{title}::{'|'.join(genres)}" for i, title, genres in FILMS]
+    rows = [f"{i}::{title}::{'|'.join(genres) or '(no genres listed)'}" for i, title, genres in FILMS]
     (folder / "movies.dat").write_text("\n".join(rows) + "\n", "latin-1")
     rows = [f"{u}::{i}::{stars:g}::{time}" for u, i, stars, time in RATINGS]
     (folder / "ratings.dat").write_text("\n".join(rows) + "\n", "latin-1")
@@ -44,8 +44,7 @@ def test_the_same_from_each_form(tmp_path: Path, write) -> None:
     write(tmp_path)
     tables = read_movielens(tmp_path)
     assert tables["interactions"].frame.select("user", "item", "rating", "timestamp").rows() == RATINGS
-    films = [(i, title, genres or (["(no genres listed)"] if write is write_csv else [])) for i, title, genres in FILMS]
-    assert tables["items"].frame.select("item", "title", "categories").rows() == films
+    assert tables["items"].frame.select("item", "title", "categories").rows() == FILMS
     dataset = prepare_movielens(tmp_path / "out", ratings=tmp_path)
     assert (dataset.n_users, dataset.n_items, dataset.items["title"].to_list()) == (
         2,

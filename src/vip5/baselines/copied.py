@@ -12,9 +12,10 @@ from pydantic import Field
 from torch import Tensor
 
 from vip5.baselines.base import BaselineSettings, Writer
-from vip5.baselines.writing import as_bytes, explained, of_bytes
+from vip5.baselines.writing import as_bytes, of_bytes
 from vip5.data import Dataset
 from vip5.errors import UserError
+from vip5.prompts.reviews import explainable
 
 _SCORES = 6_000_000  # at once
 
@@ -83,7 +84,7 @@ class NeighbourSentence(Writer):
 
     @classmethod
     def _fit(cls, dataset: Dataset, settings: NeighbourSettings, folder: Path | None, device: str, quiet: bool) -> Self:
-        reviews = explained(dataset, "train").select("user", "item", "rating", "explanation")
+        reviews = explainable(dataset, "train").select("user", "item", "rating", "explanation")
         if not len(reviews):
             raise UserError(f"{cls.name} copies explanations, and the training part of {dataset.path} has none")
         often = pl.len().over("explanation")

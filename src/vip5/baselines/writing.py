@@ -25,6 +25,7 @@ from vip5.data import Dataset
 from vip5.data.scripts import UNSPACED, UNSPACED_WORD
 from vip5.errors import UserError
 from vip5.model.ops import cross_entropy
+from vip5.prompts.reviews import explainable
 from vip5.space import Real, Space
 
 PAD, END, BEGIN, UNKNOWN = range(4)  # the first numbers of every vocabulary; words come after them
@@ -140,7 +141,7 @@ class LearnedWriter(Learned, Writer):
 
     @classmethod
     def read_features(cls, dataset: Dataset, settings: Any) -> Tensor | None:
-        sentences = explained(dataset, "train")["explanation"]
+        sentences = explainable(dataset, "train")["explanation"]
         if not len(sentences):
             raise UserError(f"{cls.name} learns from explanations, and the training part of {dataset.path} has none")
         return as_bytes(Words.of_sentences(sentences, settings.words).words)
@@ -151,14 +152,14 @@ class LearnedWriter(Learned, Writer):
         return Words(of_bytes(self.features))
 
     def batches(self, dataset: Dataset) -> Iterator[Tensor]:
-        reviews = explained(dataset, "train")
+        reviews = explainable(dataset, "train")
         asked, target = self._asked(reviews), self._targets(reviews)
         for rows in torch.randperm(len(reviews)).to(self.device).split(self.settings.batch_size):
             loss_N, others = self._losses(asked.take(rows), target[rows])
             yield loss_N.mean() + others
 
     def validation(self, dataset: Dataset) -> Callable[[], dict[str, float]] | None:
-        reviews, most = explained(dataset, "validation"), self.settings.validate_users
+        reviews, most = explainable(dataset, "validation"), self.settings.validate_users
         if len(reviews) > most:
             reviews = reviews[np.unique(np.linspace(0, len(reviews) - 1, most).astype(int))]
         if not len(reviews):
@@ -245,11 +246,6 @@ def as_bytes(texts: Sequence[str]) -> Tensor:
 def of_bytes(stored: Tensor) -> list[str]:
     """The texts that `as_bytes` made a tensor of."""
     return json.loads(stored.cpu().numpy().tobytes())
-
-
-def explained(dataset: Dataset, split: str) -> pl.DataFrame:
-    """The reviews of a split that have an explanation."""
-    return dataset.reviews.filter((pl.col("split") == split) & pl.col("explanation").is_not_null())
 
 
 def rating_loss(predicted_B: Tensor, rating_B: Tensor) -> Tensor:

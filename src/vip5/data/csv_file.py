@@ -25,7 +25,7 @@ _LONGEST = 2**24  # characters of a value; an open quote swallows what follows
 _BOM = b"\xef\xbb\xbf"
 
 
-def read_csv(path: Path, kind: str, mapping: Mapping[str, str], reading: PrepareOptions) -> Table:
+def read_csv(path: Path, kind: str, mapping: Mapping[str, str] | None, reading: PrepareOptions) -> Table:
     """The columns that are ours, as text; see `read_table`.
 
     Polars reads a file whose quotes are as RFC 4180 has them, any other goes through Python's csv module: a quote

@@ -18,7 +18,7 @@ _PARAGRAPHS = ("title", "brand", "description", "headline", "text", "explanation
 _REMEDY = "write one JSON object a line"
 
 
-def read_json_lines(path: Path, kind: str, mapping: Mapping[str, str]) -> Table:
+def read_json_lines(path: Path, kind: str, mapping: Mapping[str, str] | None) -> Table:
     """The columns that are ours, as text, with numbers as they are written; see `read_table`.
 
     The file is read twice, first for its columns: a later line may have more. Raises: UserError for the line that

@@ -3,6 +3,7 @@
 F. M. Harper, J. A. Konstan: The MovieLens datasets, 2015. Each rating is an interaction, its stars kept.
 """
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -30,10 +31,8 @@ def read_movielens(folder: str | Path) -> dict[str, Table]:
     if form is None:
         raise UserError(f"{folder} holds none of {', '.join(_FORMS)}: give the folder of a MovieLens release, unpacked")
     if form == "ratings.csv":
-        return {
-            "interactions": read_table(folder / form, "interactions"),
-            "items": read_table(folder / "movies.csv", "items"),
-        }
+        catalogue = read_table(folder / "movies.csv", "items")
+        return {"interactions": read_table(folder / form, "interactions"), "items": _without_no_genres(catalogue)}
     old = form == "u.data"
     ratings = _read(folder / form, "\t" if old else "::", 4)
     films = _read(folder / ("u.item" if old else "movies.dat"), "|" if old else "::", 24 if old else 3)
@@ -45,9 +44,16 @@ def read_movielens(folder: str | Path) -> dict[str, Table]:
         "items": films.select("row", item="0", title="1", categories=genres if old else pl.col("2")),
     }
     files = {"interactions": folder / form, "items": folder / ("u.item" if old else "movies.dat")}
-    return {
+    read = {
         kind: typed(Table(frame, files[kind], tuple(frame.columns), "line"), kind)[0] for kind, frame in tables.items()
     }
+    return read | {"items": _without_no_genres(read["items"])}
+
+
+def _without_no_genres(films: Table) -> Table:
+    """Later releases have a name for "none", which is no genre."""
+    genres = pl.col("categories").list.eval(pl.element().filter(pl.element() != "(no genres listed)"))
+    return replace(films, frame=films.frame.with_columns(genres))
 
 
 def _read(file: Path, separator: str, width: int) -> pl.DataFrame:

@@ -171,13 +171,13 @@ def parse_mapping(pairs: Iterable[str]) -> dict[str, str]:
     return mapping
 
 
-def match_columns(kind: str, names: Iterable[str], mapping: Mapping[str, str], file: Path) -> dict[str, int]:
+def match_columns(kind: str, names: Iterable[str], mapping: Mapping[str, str] | None, file: Path) -> dict[str, int]:
     """Which column of a file is which of ours: our name → its place. A mapped column counts as nothing else.
 
     A column of dates or of times alone is the timestamp, and neither counts where there is one.
     Raises: UserError when a required column is not there.
     """
-    names = list(names)
+    names, given, mapping = list(names), mapping, mapping or {}
     found = {mapping[name]: i for i, name in enumerate(names) if mapping.get(name) in COLUMNS[kind]}
     free = {_fold(name): i for i, name in reversed(list(enumerate(names))) if name not in mapping}
     for ours, aliases in COLUMNS[kind].items():
@@ -190,10 +190,9 @@ def match_columns(kind: str, names: Iterable[str], mapping: Mapping[str, str], f
         found["timestamp"] = found.pop(parts.pop())
     for ours in REQUIRED[kind]:
         if ours not in found:
-            raise UserError(
-                f"no column {ours!r} in the table of {kind} ({file}, row 1; its columns are {', '.join(names)}): "
-                f"name the right one with --map THEIRS={ours}"
-            )
+            remedy = f"call the right one {ours}" if given is None else f"name the right one with --map THEIRS={ours}"
+            what = f"no column {ours!r} in the table of {kind} ({file}, row 1; its columns are {', '.join(names)})"
+            raise UserError(f"{what}: {remedy}")
     return found
 
 

@@ -44,7 +44,7 @@ def read_table(
     Raises: UserError for a file that cannot be read, a missing column, an empty table, a missing id, a value that is
     not of its column's type.
     """
-    path, given, mapping = Path(path), mapping, mapping or {}
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"no file {path}: check the path" if not path.is_dir() else f"{path} is a folder: give a file")
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
@@ -63,11 +63,11 @@ def read_table(
         table = replace(table, frame=table.frame.join(empty, on="row", how="anti", maintain_order="left"))
         report(f"{empty.height} rows without any value are left out ({path})")
     table, unit = typed(table, kind, reading)
-    if note := note_on_time(table, mapping, unit):
+    if note := note_on_time(table, mapping or {}, unit):
         report(note)
     if unused := table.unused:
         more = f" and {len(unused) - MOST_NAMED} more" if len(unused) > MOST_NAMED else ""
-        remedy = "" if given is None else "; map what is needed with --map THEIRS=OURS"
+        remedy = "" if mapping is None else "; map what is needed with --map THEIRS=OURS"
         report(f"not used: {', '.join(unused[:MOST_NAMED])}{more} ({path}){remedy}")
     return table
 
@@ -86,7 +86,7 @@ def typed(table: Table, kind: str, reading: PrepareOptions = _PLAIN) -> tuple[Ta
     return table, unit
 
 
-def _read_parquet(path: Path, kind: str, mapping: Mapping[str, str]) -> Table:
+def _read_parquet(path: Path, kind: str, mapping: Mapping[str, str] | None) -> Table:
     try:
         names = tuple(pl.read_parquet_schema(path))
         found = match_columns(kind, names, mapping, path)
