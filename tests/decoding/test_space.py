@@ -131,7 +131,7 @@ def test_rows_roots_and_lists_must_be_as_many():
 
 
 def test_free_text_allows_every_token_until_its_end():
-    space = TextSpace(rows=2, max_length=3, device=torch.device("cpu"), sentences=False)
+    space = TextSpace(rows=2, max_length=3, device=torch.device("cpu"), head=FLAT.head)
     assert space.start().tolist() == [[PAD], [PAD]]
     scores = space.extend(FLAT, torch.zeros(2, 1, 1), space.start(), torch.full((2, 1), -1.0))
     torch.testing.assert_close(scores, torch.full((2, 1, VOCAB), -1 - float(np.log(VOCAB))))

@@ -7,6 +7,7 @@ choices of a beam, C continuations taken, T tokens so far, D width, V tokens, P 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -19,6 +20,7 @@ from vip5.decoding.space import CodeSpace, DecodingSpace, TextSpace
 from vip5.decoding.start import begin
 from vip5.items.trie import Trie
 from vip5.model import VIP5
+from vip5.model.backbone import Encoded
 from vip5.model.input import EOS, PAD, ModelInput
 
 
@@ -55,15 +57,25 @@ def beam_search(
     """
     device = batch.input_ids.device
     if trie is None:
-        return _search(model, batch, TextSpace(len(batch), max_length, device, sentences), beams, length_penalty)
+        encoded = model.encode(batch)
+        head = partial(model.head_of_text, encoded=encoded) if sentences else model.head
+        space = TextSpace(len(batch), max_length, device, head)
+        return _search(model, batch, space, beams, length_penalty, encoded)
     if length_penalty:
         raise ValueError("items are compared by probability: no length_penalty with a trie")
     return _search(model, batch, CodeSpace(trie.to(device), len(batch), roots, exclude), beams, 0.0)
 
 
-def _search(model: VIP5, batch: ModelInput, space: DecodingSpace, K: int, length_penalty: float) -> Beams:
+def _search(
+    model: VIP5,
+    batch: ModelInput,
+    space: DecodingSpace,
+    K: int,
+    length_penalty: float,
+    encoded: Encoded | None = None,
+) -> Beams:
     B, device = len(batch), batch.input_ids.device
-    state, token_B1 = begin(model, batch)
+    state, token_B1 = begin(model, batch, encoded)
     # One beam at first; as many as there are continuations, up to K, later.
     node_BK, score_BK = space.start(), torch.zeros(B, 1, device=device)
     tokens_BKT = token_B1[..., None]

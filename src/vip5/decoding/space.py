@@ -4,7 +4,7 @@ Shape suffixes: B rows, K beams, M choices of a beam, C continuations taken or c
 tokens, N nodes, P pairs of row and node.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -30,7 +30,7 @@ class DecodingSpace(Protocol):
     def extend(self, model: VIP5, h_BKD: Tensor, node_BK: Tensor, score_BK: Tensor) -> Tensor:
         """Scores [B, K, M] of all continuations of beams with the states, nodes and scores (nats) given.
 
-        -inf stands for what may not follow. Of the model, only `head` and `head_of_text` are used.
+        -inf stands for what may not follow. Of the model, only `head` is used.
         """
         ...
 
@@ -40,18 +40,16 @@ class DecodingSpace(Protocol):
 
 
 class TextSpace:
-    """Free text: every token may follow every other, of `sentences` each that one may have; a "node" is the token that
-    led there."""
+    """Free text: every token that `head` gives a logit may follow every other; a "node" is the token that led there."""
 
-    def __init__(self, rows: int, max_length: int, device: torch.device, sentences: bool) -> None:
-        self.rows, self.max_length, self.device, self.sentences = rows, max_length, device, sentences
+    def __init__(self, rows: int, max_length: int, device: torch.device, head: Callable[[Tensor], Tensor]) -> None:
+        self.rows, self.max_length, self.device, self.head = rows, max_length, device, head
 
     def start(self) -> Tensor:
         return torch.full((self.rows, 1), PAD, device=self.device)
 
     def extend(self, model: VIP5, h_BKD: Tensor, node_BK: Tensor, score_BK: Tensor) -> Tensor:
-        head = model.head_of_text if self.sentences else model.head
-        return head(h_BKD).log_softmax(-1).add_(score_BK[..., None])
+        return self.head(h_BKD).log_softmax(-1).add_(score_BK[..., None])
 
     def follow(self, node_BC: Tensor, choice_BC: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """As of `DecodingSpace`; a sentence ends with </s> or at its greatest length."""

@@ -19,12 +19,14 @@ def greedy(model: VIP5, batch: ModelInput, max_length: int = 64, spelling: Tenso
     int64 [B, T], T at most `max_length`, padded with 0 after </s>; equal to `generate` of transformers with
     `no_repeat_ngram_size=3`. The model should be in eval mode.
     """
-    state = model.start(model.encode(batch), 1)
+    encoded = model.encode(batch)
+    state = model.start(encoded, 1)
     token_B1 = torch.full((len(batch), 1), PAD, device=batch.input_ids.device)
     ended_B1 = torch.zeros_like(token_B1, dtype=torch.bool)
     tokens = [token_B1]
     while len(tokens) <= max_length and not ended_B1.all():
-        logits_BV = _without_repeats(model.head_of_text(model.step(token_B1, state))[:, 0], tokens, spelling)
+        logits_BV = model.head_of_text(model.step(token_B1, state), encoded)[:, 0]
+        logits_BV = _without_repeats(logits_BV, tokens, spelling)
         token_B1 = logits_BV.argmax(-1, keepdim=True).masked_fill(ended_B1, PAD)
         ended_B1 |= token_B1 == EOS
         tokens.append(token_B1)

@@ -30,6 +30,7 @@ class Encoded:
     mask_BL: Tensor  # bool, True = real token
     packing: Packing | None = None  # of the mask, where it is known
     row_B: Tensor | None = None  # which of these rows each row of the decoder reads; none: each its own
+    words_BL: Tensor | None = None  # int64: the text that was read, 0 for all else; where the model copies words
 
     def __len__(self) -> int:
         return len(self.mask_BL if self.row_B is None else self.row_B)

@@ -68,6 +68,7 @@ class ModelConfig(BaseModel):
     # Added tokens are read and written by the same rows, with scales of their own. A modality may be part of the rows
     # where the n-th added token is the n-th item.
     item_rows: bool = False
+    copy_words: bool = False  # sentences may take over words of their prompt, with item_rows
     peft: Tuning = Full()
     train_word_category: bool = True
 
@@ -84,6 +85,8 @@ class ModelConfig(BaseModel):
             raise ValueError(
                 "a modality can be part of items' rows only with item_rows, and where there are new tokens"
             )
+        if self.copy_words and not self.item_rows:
+            raise ValueError("words can be copied only with item_rows, where text has a head of its own")
         if self.max_distance <= self.buckets // 2:
             raise ValueError(f"max_distance {self.max_distance} must be above half of buckets {self.buckets}")
         return self

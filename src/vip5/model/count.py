@@ -26,6 +26,7 @@ TABLES = {
     "modalities": "mapping networks",
     "text_head": "head",
     "new_head": "head",
+    "copying": "head",
 }
 
 

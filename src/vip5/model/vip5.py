@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from vip5.model.backbone import Decoder, DecoderState, Encoded, Encoder
 from vip5.model.config import ModelConfig
-from vip5.model.input import PAD, ModelInput
+from vip5.model.copying import CopyScores
+from vip5.model.input import EOS, PAD, TEXT, ModelInput
 from vip5.model.mapping import MappingNetwork
 from vip5.model.ops import Packing, cross_entropy
 from vip5.model.rows import RowContent
@@ -52,6 +53,7 @@ class VIP5(nn.Module):
         self.text_head = None if config.tied_head else _table(config.text_vocab, d)
         own_head = config.new_tokens and not config.tied_head and not config.item_rows
         self.new_head = _table(config.new_tokens, d) if own_head else None
+        self.copying = CopyScores(d) if config.copy_words else None
         config.peft.attach(self)
         for name, weight in self.named_parameters():
             weight.requires_grad_(config.peft.is_trained(name))
@@ -101,6 +103,10 @@ class VIP5(nn.Module):
         """The encoder's output for a batch of prompts."""
         encoded = self.encoder(self.embed(batch), batch.input_ids != PAD, batch.n_tokens)
         encoded.row_B = batch.prompt_rows
+        if self.copying is not None:
+            ids_BL = batch.input_ids
+            text_BL = (batch.category_ids == TEXT) & (ids_BL > EOS) & (ids_BL < self.config.text_vocab)
+            encoded.words_BL = ids_BL * text_BL
         return encoded
 
     def decode(self, tokens_BT: Tensor, encoded: Encoded) -> Tensor:
@@ -119,18 +125,27 @@ class VIP5(nn.Module):
             raise ValueError("the batch has no targets")
         real_BT = target_BT != PAD
         packing = Packing(real_BT, batch.n_target_tokens)
-        h_ND = self.states(batch, packing)
-        text, new = self._head_tables()
-        tables = [text.weight] if new is None or self.item_scales is not None else [text.weight, new.weight]
-        loss_N = cross_entropy(self._scaled(h_ND), tables, packing.pack(target_BT))
+        encoded = self.encode(batch)
+        h_ND, target_N = self.states(batch, packing, encoded), packing.pack(target_BT)
+        if self.copying is not None:
+            words_NL, score_NL = map(packing.pack, self.copying(packing.pad(h_ND), encoded))
+            logits_NV = self._logits_of_text(h_ND).scatter_add(-1, words_NL, score_NL)
+            loss_N = F.cross_entropy(logits_NV, target_N, reduction="none")
+        else:
+            text, new = self._head_tables()
+            tables = [text.weight] if new is None or self.item_scales is not None else [text.weight, new.weight]
+            loss_N = cross_entropy(self._scaled(h_ND), tables, target_N)
         row_N = packing.places_N // target_BT.shape[1]
         return loss_N.new_zeros(len(batch)).index_add(0, row_N, loss_N) / real_BT.sum(dim=1)
 
-    def states(self, batch: ModelInput, packing: Packing) -> Tensor:
-        """Decoder states [N, D] that foretell the N real tokens of the targets, which `packing` names."""
+    def states(self, batch: ModelInput, packing: Packing, encoded: Encoded | None = None) -> Tensor:
+        """Decoder states [N, D] that foretell the N real tokens of the targets, which `packing` names.
+
+        `encoded` is the encoder's output, where it is at hand.
+        """
         assert batch.target_ids is not None
         inputs_BT = F.pad(batch.target_ids[:, :-1], (1, 0), value=PAD)
-        return self.decoder(self._embed_tokens(inputs_BT), packing, self.encode(batch))
+        return self.decoder(self._embed_tokens(inputs_BT), packing, self.encode(batch) if encoded is None else encoded)
 
     @torch.no_grad()
     def start(self, encoded: Encoded, beams: int) -> DecoderState:
@@ -162,13 +177,19 @@ class VIP5(nn.Module):
             rows = self._look_up(tokens, text, new)
             return F.linear(h, rows) if tokens.dim() == 1 else torch.einsum("...d,...nd->...n", h, rows)
 
-    def head_of_text(self, h: Tensor) -> Tensor:
-        """Logits of the tokens that a sentence may have, as `forward` teaches them: with `item_rows` of text alone.
+    def head_of_text(self, h_BKD: Tensor, encoded: Encoded) -> Tensor:
+        """Logits [B, K, V] of the tokens that a sentence may have, as `forward` teaches them, float32.
 
-        There items are taught apart, and what the head says of them after a text means nothing.
+        With `item_rows` of text alone: there items are taught apart, and what the head says of them after a text means
+        nothing. `encoded` are the prompts that the states answer.
         """
         if self.item_scales is None:
-            return self.head(h)
+            return self.head(h_BKD)
+        logits_BKV = self._logits_of_text(h_BKD)
+        return logits_BKV if self.copying is None else logits_BKV.scatter_add(-1, *self.copying(h_BKD, encoded))
+
+    def _logits_of_text(self, h: Tensor) -> Tensor:
+        """Over the backbone's own vocabulary, float32."""
         text, _ = self._head_tables()
         with torch.autocast(h.device.type, enabled=False):
             return F.linear(self._scaled(h.float()), text.weight)

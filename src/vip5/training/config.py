@@ -35,6 +35,7 @@ class ModelPart(_Part):
     tokenizer: str | None = None  # a folder with tokenizer.json; none: the backbone's, or trained on the data set
     tokenizer_size: int = Field(4096, ge=64)  # of a tokenizer trained on the data set
     dropout: float = Field(0.1, ge=0, lt=1)
+    copy_words: bool = False  # sentences may take over words of their prompt; with histories in the decoder
     train_word_category: bool = True  # whole-word and category embeddings
 
 

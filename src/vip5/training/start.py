@@ -75,6 +75,10 @@ def _model_config(
                 f"modalities.{rows[0]}.row is for histories in the decoder: give prompts.history=decoder, or "
                 f"modalities.{rows[0]}.row=false"
             )
+    if config.model.copy_words and config.prompts.history != "decoder":
+        raise UserError(
+            "model.copy_words is for histories in the decoder: give prompts.history=decoder, or model.copy_words=false"
+        )
     own: dict[str, Any] = {
         "new_tokens": len(codes.new_tokens),
         "user_tokens": dataset.n_users if config.codes.users == "atomic" else 0,
@@ -85,6 +89,7 @@ def _model_config(
             if part.tokens or part.row or not part.score
         ],
         "item_rows": config.prompts.history == "decoder",
+        "copy_words": config.model.copy_words,
         "peft": config.peft,
         "train_word_category": config.model.train_word_category,
     }

@@ -13,6 +13,7 @@ OF_VIP5 = frozenset(
         "new_head",
         "item_scales",
         "row_content",
+        "copying",
         "user_tokens",
         "whole_words",
         "categories",
