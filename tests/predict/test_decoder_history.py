@@ -8,7 +8,11 @@ import polars as pl
 import pytest
 import torch
 
+from vip5.data import prepare
+from vip5.demo import write_demo
 from vip5.evaluation.held_out import HeldOut
+from vip5.modalities.encode import encode
+from vip5.modalities.encoders import load_encoder
 from vip5.predict import Recommender, TrainedModel
 from vip5.predict.answers import ModelSystem
 from vip5.predict.lists import explain, scored_choice, scored_next, write_next
@@ -50,6 +54,28 @@ def trained(tiny_data, tiny_settings, folder) -> Run:
 def test_it_stops_by_itself_with_the_best_weights(trained, folder):
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["epochs"], summary["best_epoch"]) == (3, 2) and summary["targets"] > summary["samples"]
+
+
+def test_an_item_that_nobody_took_has_its_content_alone(tiny_settings, tmp_path):
+    """All that it could learn as a wrong answer is to be unlikely."""
+    write_demo(tmp_path / "shop", users=30, items=40)
+    tables = {name: tmp_path / f"shop/{name}.csv" for name in ("interactions", "items")}
+    for name, table in tables.items():  # an item more, bought once, after all else
+        rows = pl.read_csv(table)
+        late = rows.head(1).with_columns(pl.lit("late").alias("item"))
+        if name == "interactions":
+            late = late.with_columns(timestamp=pl.lit(2**31))
+        pl.concat([rows, late.cast(dict(rows.schema))]).write_csv(table)
+    dataset = prepare(tmp_path / "data", **tables, images=tmp_path / "shop/images", split="time", holdout=0.2)
+    encode(dataset, load_encoder("basic"))
+    run = Run.new(load_config("prompts", None, [*tiny_settings, *SETTINGS, "optim.epochs=1"]), dataset)
+    train(run, tmp_path / "run", quiet=True)
+    taken = np.isin(np.arange(dataset.n_items), dataset.history("train").values)
+    assert not taken[dataset.item_index("late")]
+    learned = TrainedModel.load(tmp_path / "run").model.new_tokens.weight
+    assert (learned[~taken] == 0).all() and (learned[taken] != 0).all()
+    with torch.no_grad():
+        torch.testing.assert_close(run.model.all_rows()[~taken], run.model.row_content["photo"]()[~taken])
 
 
 def test_sentences_are_of_text_alone(trained, tiny_data):

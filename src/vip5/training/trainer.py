@@ -26,7 +26,7 @@ from vip5.training.optimizer import adamw, schedule, use_bf16
 from vip5.training.run import Run
 from vip5.training.state import TrainingState
 from vip5.training.validation import validation_score
-from vip5.training.weigh import weigh
+from vip5.training.weigh import forget_untaught, weigh
 
 Validate = Callable[[Run], dict[str, float]]  # the first metric decides; higher is better
 
@@ -243,6 +243,7 @@ class Trainer:
         }
         if self.device.startswith("cuda"):
             summary["peak_memory_mib"] = round(torch.cuda.max_memory_allocated(self.device) / 2**20)
+        forget_untaught(self.run, self.run.dataset)
         if self.config.has_terms:
             weigh(self.run, self.run.dataset, self.next_prompts[0], self.config.run.validate_users)
         self.run.finish(self.out)

@@ -1,8 +1,10 @@
-"""The terms of a trained model's scores, with what the validation part chooses of them."""
+"""What is done to a trained model: items that were never taken forget what they learnt, and the terms of its scores are
+chosen."""
 
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vip5.data import Dataset
@@ -11,6 +13,20 @@ from vip5.model.chosen import Judged, affordable, choose
 from vip5.model.terms import ScoreTerms
 from vip5.predict.lists import item_scores
 from vip5.predict.model import TrainedModel, scored_vectors
+
+
+@torch.no_grad()
+def forget_untaught(run: TrainedModel, dataset: Dataset) -> None:
+    """Leave content alone in the rows of items that nobody took in the training part, where rows hold content.
+
+    They only ever stood among the wrong ones, so what such a row learns is to be unlikely. Read or asked for, it
+    misleads.
+    """
+    if run.model.row_content:
+        assert run.model.new_tokens is not None
+        taken_I = np.bincount(dataset.history("train").values, minlength=dataset.n_items)
+        run.model.new_tokens.weight[torch.from_numpy(taken_I == 0)] = 0
+        run.model.eval()  # rows that were kept are worked out anew
 
 
 def weigh(run: TrainedModel, dataset: Dataset, prompt: str, people: int) -> None:
