@@ -12,13 +12,12 @@ Where people buy things again, next items are evaluated both with those of the h
 """
 
 import argparse
-import fcntl
 import json
 import signal
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from vip5.evaluation.opened import open_on_dataset
 from vip5.evaluation.options import EvaluateOptions
 from vip5.evaluation.results import EVERYONE, RESULTS, Machine, Results
 from vip5.files import write_text
+from vip5.lock import held, lock_of
 from vip5.predict.baseline import fit_run
 from vip5.predict.folder import is_finished, read_run
 from vip5.runs import METRICS_FILE
@@ -96,13 +96,14 @@ def record(found: Evaluation, command: str) -> Results:
 def alone(folder: Path) -> Iterator[bool]:
     """Whether no other call is at this run."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
+            stack.enter_context(held(lock_of(folder), f"another call is at {folder}"))
+        except UserError:
+            free = False
         else:
-            yield True
+            free = True
+        yield free
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """Files that are whole or not there: written aside, flushed to the disk, renamed into place."""
 
 import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ def written_aside(path: Path) -> Iterator[Path]:
         raise UserError(f"cannot write {path} ({what}): make room, or choose another place") from None
 
 
+def check_writable(path: Path) -> None:
+    """Find out before long work, and not after it, that a file could not be written; UserError with the remedy."""
+    with written_aside(path.with_name(f".{path.name}.test")) as aside:
+        aside.touch()
+    path.with_name(f".{path.name}.test").unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all."""
     with written_aside(path) as aside:
@@ -44,4 +52,20 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as JSON for people to read, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, to_json(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def to_json(value: Any, **form: Any) -> str:
+    """A value as JSON, which has no number for what is not finite: null stands there. `form` is of `json.dumps`."""
+    try:
+        return json.dumps(value, allow_nan=False, **form)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, **form)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,15 +1,15 @@
-"""A run folder while something is trained in it: the names of its files, and who holds it."""
+"""A run folder while something is written into it: the names of its files, and who holds it."""
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from vip5.errors import UserError
+from vip5.lock import held
 
 RUN_FILE = "run.json"  # the last one written: a folder that has it is finished
 STATE_FILE, METRICS_FILE = "state.safetensors", "metrics.jsonl"
+LOCK_FILE = ".lock"
 
 
 @contextlib.contextmanager
@@ -22,16 +22,27 @@ def run_folder(out: Path) -> Iterator[None]:
         raise UserError(f"{out} is a dataset folder: choose another --out")
     if (out / RUN_FILE).is_file():
         raise UserError(f"{out} holds a finished run: choose another --out, or remove it")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(out, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"cannot write {out} ({error.strerror}): choose another --out") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process trains in {out}: wait for it to end, or choose another --out") from None
+    with _held(out, f"another process trains in {out}: wait for it to end, or choose another --out", "another --out"):
         yield
-    finally:
-        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def finished_run(folder: Path) -> Iterator[None]:
+    """Hold a run that is evaluated, so that what two evaluations write is not mixed.
+
+    Raises: UserError where another process evaluates it, or nothing can be written there.
+    """
+    busy = f"another process evaluates {folder}: wait for it to end"
+    with _held(folder, busy, "a folder that may be written, or copy the run"):
+        yield
+
+
+@contextlib.contextmanager
+def _held(folder: Path, busy: str, remedy: str) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(folder / LOCK_FILE, busy))
+        except OSError as error:
+            raise UserError(f"cannot write {folder} ({error.strerror or error}): choose {remedy}") from None
+        yield

@@ -1,6 +1,5 @@
 """benchmarks/baselines.py: what is done is not done again, what was stopped goes on, what is not there is said."""
 
-import fcntl
 import json
 import shutil
 import sys
@@ -10,6 +9,7 @@ import pytest
 
 from vip5.baselines.sasrec import SASRec
 from vip5.errors import UserError
+from vip5.lock import held, lock_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))  # as when it is run
 import baselines
@@ -104,8 +104,7 @@ def test_the_minutes_end_a_training(call, monkeypatch):
 
 def test_what_another_call_is_at_is_left_to_it(call, tmp_path):
     (tmp_path / "runs/shop").mkdir(parents=True)
-    with (tmp_path / "runs/shop/.short-0.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(lock_of(tmp_path / "runs/shop/short-0"), "busy"):
         assert [run["row"] for run in call("--only", "short,popularity")["runs"]] == ["popularity"]
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vip5.errors import UserError
+from vip5.lock import held, lock_of
 from vip5.modalities import encode as encode_module
 from vip5.modalities import job, open_modality, photos, store_names
 from vip5.modalities.encode import encode
@@ -255,10 +255,8 @@ def test_one_line_for_what_the_user_can_mend(dataset, mean_colour, monkeypatch) 
     with monkeypatch.context() as patch, pytest.raises(UserError, match="not finite"):
         patch.setattr(mean_colour, "encode", lambda self, pixels: pixels * np.nan)
         encode(dataset, mean_colour())
-    with open(dataset.path / "modalities" / ".photo.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another run"):
-            encode(dataset, mean_colour())
+    with held(lock_of(dataset.path / "modalities/photo"), "busy"), pytest.raises(UserError, match="another run"):
+        encode(dataset, mean_colour())
     dataset.photos = [None] * 5
     with pytest.raises(UserError, match="has no photos"):
         encode(dataset, mean_colour())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vip5.data import Dataset
 from vip5.errors import UserError
-from vip5.files import write_bytes
+from vip5.files import to_json, write_bytes
 from vip5.model.averaging import MeanOfWeights
 from vip5.runs import METRICS_FILE, STATE_FILE
 
@@ -114,7 +114,7 @@ class FitState:
         write_bytes(
             folder / STATE_FILE, save({n: t.contiguous() for n, t in tensors.items()}, {"about": json.dumps(about)})
         )
-        write_bytes(folder / METRICS_FILE, "".join(f"{json.dumps(line)}\n" for line in self.lines).encode())
+        write_bytes(folder / METRICS_FILE, "".join(f"{to_json(line)}\n" for line in self.lines).encode())
         self._saved = time.monotonic()
 
     def _resume(self, file: Path) -> None:

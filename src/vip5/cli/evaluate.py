@@ -3,12 +3,17 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vip5.cli.options import Device, Int8, flat, print_table
 from vip5.evaluation.options import EvaluateOptions
+
+if TYPE_CHECKING:
+    from vip5.data import Dataset
+    from vip5.evaluation.results import Results
+    from vip5.predict.system import System
 
 
 def register(app: typer.Typer) -> None:
@@ -35,20 +40,48 @@ def evaluate(
 
     Example: vip5 evaluate runs/quickstart/with-photos --prompts A-3,B-5 --json results.json
     """
-    from rich.console import Console
-
-    from vip5.audit.audit import audit_system
-    from vip5.evaluation.card import write_card
-    from vip5.evaluation.evaluate import evaluate as score
     from vip5.evaluation.opened import open_on_dataset
-    from vip5.evaluation.results import RESULTS, Results
     from vip5.evaluation.tables import caption, table
+    from vip5.files import check_writable
+    from vip5.runs import finished_run
     from vip5.training import best_device
 
     device = "cpu" if int8 and device is None else best_device(device)
     system, data = open_on_dataset(run, dataset, device, int8)
     names = [name.strip() for name in prompts.split(",") if name.strip()]
-    found = score(system, data, names, options, progress=json_file != "-")
+    if json_file not in (None, "-"):
+        check_writable(Path(json_file))
+    with finished_run(run):
+        results = _evaluated(run, system, data, names, options, {"device": device, "int8": int8}, json_file != "-")
+    if json_file == "-":
+        print(results.model_dump_json(indent=2))
+    else:
+        if json_file:
+            results.save(json_file)
+        if results.results:
+            columns, rows = table(results.results)
+            note = caption(results.results, results.audit, results.notes)
+            print_table(f"{run} on {data.manifest.name}", columns, rows, note)
+
+
+def _evaluated(
+    run: Path,
+    system: "System",
+    data: "Dataset",
+    prompts: list[str],
+    options: EvaluateOptions,
+    how: dict[str, Any],
+    progress: bool,
+) -> "Results":
+    """Score and audit a system, and write what its run folder keeps of that."""
+    from rich.console import Console
+
+    from vip5.audit.audit import audit_system
+    from vip5.evaluation.card import write_card
+    from vip5.evaluation.evaluate import evaluate as score
+    from vip5.evaluation.results import RESULTS, Results
+
+    found = score(system, data, prompts, options, progress=progress)
     found.save(run)
     notes = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     for reason in found.left_out:
@@ -58,19 +91,11 @@ def evaluate(
     results = Results.record(
         [*found.results, *audited.results(found.results)],
         shlex.join(["vip5", *sys.argv[1:]]),
-        device,
-        decoding | {"history_excluded": not found.again, "int8": int8},
+        how["device"],
+        decoding | {"history_excluded": not found.again, "int8": how["int8"]},
         audited.summary(),
         found.notes,
     )
     write_card(run, system, data, results)
     results.save(run / RESULTS)
-    if json_file == "-":
-        print(results.model_dump_json(indent=2))
-    else:
-        if json_file:
-            results.save(json_file)
-        if found.results:
-            columns, rows = table(results.results)
-            note = caption(results.results, results.audit, results.notes)
-            print_table(f"{run} on {data.manifest.name}", columns, rows, note)
+    return results

@@ -1,12 +1,17 @@
 """The command `vip5`: one thin file per command; here they are put together and errors become one line."""
 
+import contextlib
+import errno
 import importlib
+import io
 import os
 import sys
+from typing import NoReturn
 
 import typer
 from rich.console import Console
 
+from vip5.cli.options import printable
 from vip5.errors import UserError
 
 # Threads that wait for each other must sleep, not spin: on two cores with anything else running, spinning made a
@@ -42,6 +47,8 @@ for _module in (
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 a fault of ours, 2 a fault the user can mend, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # "?" for a character that the console does not have
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     try:
         try:
@@ -49,15 +56,30 @@ def main() -> None:
         finally:
             sys.stdout.flush()  # here, and not at the end of Python, which could not say nothing about a gone reader
     except UserError as error:
-        console.print(f"error: {error}", style="red")
-        sys.exit(2)
+        _end(console, f"error: {printable(str(error))}")
     except SystemExit as end:  # which typer makes of ctrl-C, without a word
         if end.code == 130:
             console.print("stopped", style="yellow")
         raise
     except BrokenPipeError:  # the reader (head, less) has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        _drop_output()
+        _end(console, f"error: cannot write the output ({error.strerror}): make room, or write elsewhere")
+
+
+def _end(console: Console, line: str) -> NoReturn:
+    with contextlib.suppress(OSError):  # there is nowhere left to say it
+        console.print(line, style="red")
+    sys.exit(2)
+
+
+def _drop_output() -> None:
+    """What is still to be written has no place to go to, and Python would try once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

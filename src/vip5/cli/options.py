@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-import json
+import re
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -16,6 +16,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from vip5.data.keywords import checked, default_of
+from vip5.files import to_json
+
+_MOST_OF_A_CELL = 300  # characters; a title may have thousands
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random in this command.")]
@@ -95,15 +99,24 @@ def _option(name: str, field: FieldInfo, spelled: str | None) -> inspect.Paramet
 
 
 def print_json(value: Any) -> None:
-    """Print `value` as one JSON object on standard output."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
-    sys.stdout.write("\n")
+    """Print `value` as one JSON object on standard output, in the characters that it can take."""
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    sys.stdout.write(to_json(value, indent=2, ensure_ascii=not unicode, default=str) + "\n")
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """A text in one line of at most so many characters, without what would steer a terminal.
+
+    Those are control characters, escape codes among them, and the marks that turn the direction of writing.
+    """
+    line = _STEERING.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
+    return line if most is None or len(line) <= most else line[: most - 1] + "…"
 
 
 def print_table(title: str, columns: list[str], rows: list[list[Any]], note: str | None = None) -> None:
     """Print a table people can read: first column left, the others right-aligned."""
     table = Table(
-        title=escape(title),
+        title=escape(printable(title)),
         title_justify="left",
         title_style="bold",
         caption=note and escape(note),
@@ -112,10 +125,10 @@ def print_table(title: str, columns: list[str], rows: list[list[Any]], note: str
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*["" if cell is None else escape(str(cell)) for cell in row])
+        table.add_row(*["" if cell is None else escape(printable(str(cell), _MOST_OF_A_CELL)) for cell in row])
     Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def report(line: str) -> None:
     """Say on standard error what was decided or left out."""
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"note: {line}")
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"note: {printable(line)}")

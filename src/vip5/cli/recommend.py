@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from vip5.cli.options import AllowAgain, Device, Int8, Json, print_json, print_table, report
+from vip5.cli.options import AllowAgain, Device, Int8, Json, print_json, print_table, printable, report
 
 RunFolder = Annotated[Path, typer.Argument(help="Run folder, of a model or a baseline.")]
 User = Annotated[str | None, typer.Option(help="Raw id of the person.")]
@@ -121,7 +121,7 @@ def explain(
     if as_json:
         print_json({"user": user, "item": item, "explanation": sentence})
     else:
-        typer.echo(sentence)
+        typer.echo(printable(sentence))
 
 
 def similar(

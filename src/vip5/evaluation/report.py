@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from vip5.evaluation.results import Results
 from vip5.evaluation.tables import ACCURACY, BADGES, Row, Section, audit_lines, noted, sections
 from vip5.evaluation.verdict import verdict
-from vip5.files import write_text
+from vip5.files import to_json, write_text
 from vip5.modalities.photos import read_photo
 
 MOST_CASES = 12
@@ -71,7 +70,7 @@ def write_report(
     cases = cases[:MOST_CASES]
     photos = _thumbnails(p.photo for case in cases for p in _shown_products(case) if p.photo is not None)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"share": _share, "json": lambda value: json.dumps(value, ensure_ascii=False)}
+    environment.filters |= {"share": _share, "json": lambda value: to_json(value, ensure_ascii=False)}
     template = environment.from_string(files("vip5.evaluation").joinpath("report.html").read_text(encoding="utf-8"))
     shown = [result for run in results for result in run.results if result.kind != "control"]
     groups = [section for section in sections(shown) if section.about == ACCURACY]

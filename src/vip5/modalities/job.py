@@ -1,7 +1,6 @@
 """The job that fills a store: one at a time for each name, whole or not at all, and going on after a kill."""
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.files import write_json
+from vip5.lock import held, lock_of
 from vip5.modalities.store import ABOUT, KINDS, MASK, MATRIX, Kind, ModalityStore, open_modality, read_about
 
 THREADS = 4  # that prepare inputs while the encoder works
@@ -233,11 +233,7 @@ def _prepared(
 def _locked(target: Path) -> Iterator[None]:
     """One job at a time for each name; what a kill left between the renames is put right."""
     target.parent.mkdir(exist_ok=True)
-    with open(target.with_name(f".{target.name}.lock"), "w") as lock:  # the kernel frees it when we die
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another run is writing {target}: wait for it to end") from None
+    with held(lock_of(target), f"another run is writing {target}: wait for it to end"):
         old = target.with_name(f".{target.name}.old")
         if old.exists() and not target.exists():
             os.replace(old, target)

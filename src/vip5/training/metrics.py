@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from vip5.errors import Diverged, UserError
-from vip5.files import write_text
+from vip5.files import to_json, write_text
 from vip5.prompts.templates import TASKS
 from vip5.runs import METRICS_FILE
 from vip5.training.state import TrainingState
@@ -97,7 +97,7 @@ class Metrics:
             )
 
     def _put(self, line: dict[str, float]) -> None:
-        self.file.write(json.dumps(line) + "\n")
+        self.file.write(to_json(line) + "\n")
         if self.board:
             for key, value in line.items():
                 if key not in ("step", "epoch"):
