@@ -15,7 +15,7 @@ from vip5.lock import held
 
 TITLES = [
     "\x1b[31mred\x1b[0m \x1b]0;title\x07",
-    "long " * 1500,
+    "long " * 1499 + "end",
     "Crème brûlée 日本",
     "two\nlines\tand\u202eturned",
     "[bold]x[/]",
