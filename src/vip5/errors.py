@@ -16,7 +16,7 @@ class UserError(Exception):
 
 
 class Diverged(UserError):
-    """A training whose numbers are none any more: of these settings, no fault of the data."""
+    """A training whose loss or gradient is no finite number any more: of these settings, no fault of the data."""
 
 
 def first_fault(error: ValidationError) -> tuple[str, str, bool]:

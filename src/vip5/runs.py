@@ -1,8 +1,12 @@
 """A run folder while something is written into it: the names of its files, and who holds it."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from vip5.errors import UserError
 from vip5.lock import held
@@ -35,6 +39,18 @@ def finished_run(folder: Path) -> Iterator[None]:
     busy = f"another process evaluates {folder}: wait for it to end"
     with _held(folder, busy, "a folder that may be written, or copy the run"):
         yield
+
+
+@contextlib.contextmanager
+def saved_state(file: Path) -> Iterator[tuple[safe_open, dict[str, Any]]]:
+    """The tensors of a state to go on from, and what is said about it; UserError where the file is damaged."""
+    try:
+        with safe_open(file, "pt") as stored:
+            yield stored, json.loads((stored.metadata() or {}).get("about", "{}"))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        remedy = f"remove the folder {file.parent} to train from the start"
+        raise UserError(f"{file} is damaged ({reason}): {remedy}") from None
 
 
 @contextlib.contextmanager

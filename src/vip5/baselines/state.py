@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from vip5.data import Dataset
 from vip5.errors import UserError
 from vip5.files import to_json, write_bytes
 from vip5.model.averaging import MeanOfWeights
-from vip5.runs import METRICS_FILE, STATE_FILE
+from vip5.runs import METRICS_FILE, STATE_FILE, saved_state
 
 _SAVE_SECONDS = 10.0  # between two savings of the state
 
@@ -118,8 +117,7 @@ class FitState:
         self._saved = time.monotonic()
 
     def _resume(self, file: Path) -> None:
-        with safe_open(file, "pt") as stored:
-            about = json.loads(stored.metadata()["about"])
+        with saved_state(file) as (stored, about):
             if about.get("about") != self.about:
                 raise UserError(
                     f"{file.parent} holds an unfinished run of other settings or data: give the same to go on, or "

@@ -84,7 +84,7 @@ def save_trained(model: VIP5, folder: str | Path) -> None:
     if all(weight.requires_grad for weight in model.parameters()):
         raise UserError("all of this model is trained, so there is no frozen part to leave out: save the whole model")
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    _save(trained, model.config, Path(folder), TRAINED, {"backbone": _frozen_mark(model)})
+    _save(trained, model.config, Path(folder), TRAINED, {"backbone": frozen_mark(model)})
 
 
 def load_trained(model: VIP5, folder: str | Path) -> None:
@@ -97,12 +97,12 @@ def load_trained(model: VIP5, folder: str | Path) -> None:
     _check(model, state, {name for name, weight in model.named_parameters() if weight.requires_grad}, path)
     with safe_open(path, "pt") as file:
         mark = (file.metadata() or {}).get("backbone")
-    if mark != _frozen_mark(model):
+    if mark != frozen_mark(model):
         raise UserError(f"these weights were trained on another backbone (where: {path}): load that one first")
     model.load_state_dict(state, strict=False)
 
 
-def _frozen_mark(model: VIP5) -> str:
+def frozen_mark(model: VIP5) -> str:
     """Hash of the weights that are not trained: the trained ones fit no others."""
     digest = hashlib.blake2b(digest_size=16)
     for name, weight in sorted(model.named_parameters()):

@@ -1,5 +1,6 @@
 """Where a run is: saved so that it goes on exactly, whatever stops it."""
 
+import hashlib
 import json
 import time
 from collections.abc import Iterable
@@ -7,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 
+from vip5 import __version__
 from vip5.errors import UserError
 from vip5.files import write_bytes
 from vip5.model.averaging import MeanOfWeights
-from vip5.runs import STATE_FILE
+from vip5.model.checkpoint import frozen_mark
+from vip5.runs import STATE_FILE, saved_state
 from vip5.training.going_on import learnt_before
 from vip5.training.run import Run
 
 BEST_FILE = ".best.safetensors"
+VERSIONS = f"vip5 {__version__}, torch {torch.__version__}"
 
 
 class TrainingState:
@@ -30,12 +33,16 @@ class TrainingState:
         self.step, self.epoch, self.batch = 0, 0, 0
         self.best, self.best_epoch = float("-inf"), 0
         self.learnt = learnt_before(run.config.model.backbone)  # tasks
+        # What decides the result beside the run's description.
+        self.beside = {"frozen weights": frozen_mark(run.model), "item codes": _mark(run.codes.targets().tobytes())}
+        self.beside["versions"] = VERSIONS
         self._saved = time.monotonic()
 
     def _about(self) -> dict[str, Any]:
         numbers: dict[str, Any] = {"step": self.step, "epoch": self.epoch, "batch": self.batch}
         numbers["learnt"] = None if self.learnt is None else sorted(self.learnt)
-        return {**numbers, "best": self.best, "best_epoch": self.best_epoch, "run": self.run.description()}
+        numbers |= {"best": self.best, "best_epoch": self.best_epoch}
+        return {**numbers, "beside": self.beside, "run": self.run.description()}
 
     def save(self) -> None:
         tensors = {f"model.{name}": p.detach() for name, p in self.trained.items()}
@@ -57,7 +64,7 @@ class TrainingState:
         run = {key: _lasting(part) for key, part in about.pop("run").items()}
         return {
             "settings or data": json.dumps(run).encode(),
-            "item codes": self.run.codes.targets().tobytes(),
+            "item codes": self.beside["item codes"].encode(),
             "states to resume from": json.dumps(about).encode(),
             "weights to start from": json.dumps(weights).encode(),
         }
@@ -67,16 +74,8 @@ class TrainingState:
         file = self.out / STATE_FILE
         if not file.is_file():
             return
-        with safe_open(file, "pt") as stored:
-            about = json.loads(stored.metadata()["about"])
-            now = json.loads(json.dumps(self.run.description()))
-            for key in ("config", "dataset", "modalities", "tokenizer", "extra_prompts"):
-                if _lasting(about["run"][key]) != _lasting(now[key]):
-                    other = _difference(about["run"][key], now[key], key)
-                    raise UserError(
-                        f"{self.out} holds an unfinished run with another {other}: "
-                        "give the same settings to go on, or remove the folder"
-                    )
+        with saved_state(file) as (stored, about):
+            self._check(about)
             for name, p in self.trained.items():
                 p.data.copy_(stored.get_tensor(f"model.{name}"))
                 if name in self.mean.values:
@@ -92,6 +91,23 @@ class TrainingState:
         self.learnt = None if learnt is None else frozenset(learnt)
         self.run.learnt = self.learnt
 
+    def _check(self, about: dict[str, Any]) -> None:
+        """UserError where anything is not as it was when the run began."""
+        now = json.loads(json.dumps(self.run.description()))
+        for key in ("config", "dataset", "modalities", "tokenizer", "extra_prompts"):
+            if _lasting(about["run"][key]) != _lasting(now[key]):
+                other = _difference(about["run"][key], now[key], key)
+                raise UserError(
+                    f"{self.out} holds an unfinished run with another {other}: "
+                    "give the same settings to go on, or remove the folder"
+                )
+        for what, was in about.get("beside", {}).items():  # not in a state of an earlier version
+            if was != (own := self.beside[what]):
+                raise UserError(
+                    f"{self.out} holds an unfinished run that began with other {what} ({was}, now {own}): "
+                    "go on with those, or remove the folder"
+                )
+
     def learn(self, tasks: Iterable[str]) -> None:
         """An epoch has samples of these tasks."""
         if self.learnt is not None:
@@ -106,7 +122,7 @@ class TrainingState:
     def take_best(self) -> None:
         """End with the weights that scored best, where any were scored, else with their mean where there is one."""
         if self.best_epoch:
-            with safe_open(self.out / BEST_FILE, "pt") as stored:
+            with saved_state(self.out / BEST_FILE) as (stored, _):
                 for name, p in self.trained.items():
                     p.data.copy_(stored.get_tensor(name))
         else:
@@ -116,6 +132,10 @@ class TrainingState:
 def _write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
     # not by save_file, whose own temporary file would stay behind after a kill
     write_bytes(path, save({name: t.contiguous() for name, t in tensors.items()}, metadata))
+
+
+def _mark(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _lasting(part: Any) -> Any:
