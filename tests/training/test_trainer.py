@@ -85,7 +85,9 @@ def test_ctrl_c(tiny_data, tiny_settings, tiny_run, tmp_path):
     code, said = send(start(tiny_data.path, out, tiny_settings), out, signal.SIGINT)
     assert code == 130, said
     assert "Traceback" not in said and "Error" not in said
-    assert [line for line in said.splitlines() if line.strip()][-1].strip() == "stopped"
+    assert [line for line in said.splitlines() if line.strip()][
+        -1
+    ].strip() == "stopped: the same command goes on from here"
     train(Run.new(load_config("prompts", None, [*tiny_settings, "run.save_seconds=5"]), tiny_data), out, quiet=True)
     assert same_weights(out, tiny_run) and lines(out) == lines(tiny_run)
 

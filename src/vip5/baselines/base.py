@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import polars as pl
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from vip5.data import Dataset, Ragged
@@ -25,7 +25,7 @@ class BaselineSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = 0  # of everything random, the order of equally good items too
+    seed: int = Field(0, ge=0, lt=2**32)  # of everything random, the order of equally good items too
 
     def space(self) -> Space:
         """What a search tries where these settings stand, the defaults among it; nothing: there is nothing to tune."""

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 
 from vip5.baselines.base import Baseline, BaselineSettings, SimilarityRanker, users_or_nobody
 from vip5.baselines.state import FitState
 from vip5.baselines.validation import VALIDATE_USERS, Validation
 from vip5.data import Dataset, Ragged
+from vip5.data.progress import LongJob
 from vip5.errors import Diverged
 from vip5.model.memory import keep_memory
 from vip5.space import Choice, Real, Space
@@ -216,10 +216,11 @@ def _train(system: Learned, dataset: Dataset, folder: Path | None, quiet: bool, 
     """
     keep_memory()
     state, validate, goal = FitState(system, dataset, folder), system.validation(dataset), system.goal
-    columns = TextColumn(system.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}")
-    shown = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=quiet)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}")
+    shown = LongJob(*columns, TimeElapsedColumn(), shown=not quiet)
     with shown, torch.random.fork_rng(), _without_denormals():
-        bar = shown.add_task("", total=system.pretraining + system.settings.epochs, completed=len(state.lines), said="")
+        epochs = system.pretraining + system.settings.epochs
+        bar = shown.add_task(system.name, total=epochs, completed=len(state.lines), said="")
         while not state.ended:
             if watch is not None and state.lines:
                 watch(state.lines)

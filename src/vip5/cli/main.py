@@ -18,6 +18,10 @@ from vip5.errors import UserError
 # training step ten times slower. OpenMP reads this when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Commands that keep what they have done.
+GOING_ON = [["train"], ["baseline"], ["tune"], ["quickstart"], ["data", "encode"]]
+GOES_ON = ": the same command goes on from here"
+
 app = typer.Typer(
     name="vip5",
     help="One multimodal foundation model that recommends, ranks and explains.",
@@ -59,7 +63,8 @@ def main() -> None:
         _end(console, f"error: {printable(str(error))}")
     except SystemExit as end:  # which typer makes of ctrl-C, without a word
         if end.code == 130:
-            console.print("stopped", style="yellow")
+            goes_on = sys.argv[1:2] in GOING_ON or sys.argv[1:3] in GOING_ON
+            console.print(f"stopped{GOES_ON if goes_on else ''}", style="yellow")
         raise
     except BrokenPipeError:  # the reader (head, less) has gone
         _drop_output()

@@ -45,7 +45,7 @@ class DatasetOptions(BaseModel):
         "uniform", description="How negatives are drawn: all alike, or by how often training has them."
     )
     candidate_lists: int = Field(1, ge=1, description="Lists of negatives for each user, drawn independently.")
-    seed: int = Field(0, ge=0, description="Seed of everything random in this command.")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of everything random in this command.")
     name: str | None = Field(None, description="Name of the data; the folder's when not given.")
     overwrite: bool = Field(False, description="Replace a dataset that is there, its vectors too.")
 

@@ -28,7 +28,7 @@ class EvaluateOptions(BaseModel):
         None,
         description="Whether next items may be ones the user had before; as is common in the data when not given.",
     )
-    seed: int = Field(0, description="Seed of the bootstrap.")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the bootstrap.")
 
     @model_validator(mode="after")
     def _fits(self) -> "EvaluateOptions":

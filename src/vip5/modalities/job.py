@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.lib.format import open_memmap
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from vip5.data import Dataset
+from vip5.data.progress import LongJob
 from vip5.errors import UserError
 from vip5.files import write_json
 from vip5.lock import held, lock_of
@@ -207,7 +207,7 @@ def fill_in_batches(
 def progress_bar(shown: bool) -> Progress:
     """A bar on standard error that counts."""
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=not shown, transient=True)
+    return LongJob(*columns, shown=shown, transient=True)
 
 
 def _prepared(

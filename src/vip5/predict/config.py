@@ -46,7 +46,7 @@ class AnswerConfig(BaseModel):
     prompts: PromptSettings = PromptSettings()
     samples: Taught = Taught()
     scores: TermSettings = TermSettings()  # terms of items' scores, beside those of modalities
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
 
     @property
     def has_terms(self) -> bool:

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 import vip5
+from vip5.data.progress import LongJob
 from vip5.errors import Diverged, UserError
 from vip5.files import write_json, write_text
 from vip5.runs import METRICS_FILE, run_folder
@@ -72,13 +72,13 @@ def tune(
         raise UserError("no budget is given: say how much to try, as in --trials 20 or --minutes 60")
     tuned.space  # noqa: B018 (which may refuse) before a folder is made
     most, seconds = math.inf if trials is None else trials, math.inf if minutes is None else 60 * minutes
-    columns = TextColumn(f"tuning {tuned.name}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeElapsedColumn()
-    shown = Progress(*columns, console=Console(stderr=True), disable=quiet)
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeElapsedColumn()
+    shown = LongJob(*columns, shown=not quiet)
     with run_folder(Path(out)):
         search = _Search(tuned, Path(out), command)
         found = search.write()
         with shown:
-            bar = shown.add_task("", total=1, said="")
+            bar = shown.add_task(f"tuning {tuned.name}", total=1, said="")
 
             def show(said: str) -> None:
                 done = max(search.ended / most, search.seconds / seconds)

@@ -7,10 +7,10 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from vip5.data.progress import LongJob
 from vip5.errors import Diverged, UserError
 from vip5.files import to_json, write_text
 from vip5.prompts.templates import TASKS
@@ -33,7 +33,7 @@ class Metrics:
         self.file = self.path.open("a", encoding="utf-8", buffering=1)
         self.loss, self.speed = float("nan"), Speed()  # of the last line
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}")
-        self.bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet)
+        self.bar = LongJob(*columns, TimeRemainingColumn(), shown=not quiet)
         self._task = self.bar.add_task("training", total=None, loss="")
         self._begun: tuple[dict[str, float], np.ndarray, dict[str, float], _Coming] | None = None
         self.board = None
