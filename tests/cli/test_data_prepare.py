@@ -175,6 +175,7 @@ def test_people_who_buy_again_are_noted(
         ([*PREPARE, "--ties", "drop", "--split", "time"], {}, "error: --ties drop with --split time: "),
         ([*PREPARE, "--encoding", "klingon"], {}, "error: unknown encoding 'klingon': give one that Python knows"),
         ([*PREPARE, "--map", "a"], {}, "error: --map a is not theirs=ours: "),
+        ([*PREPARE, "--map", "user=Kunde"], {}, "error: --map user=Kunde has its sides the wrong way round: "),
         ([*PREPARE, "--images", "gone"], {}, "error: no folder of photos gone: "),
         (
             ["data", "prepare", "photos", "--interactions", "buys.csv"],

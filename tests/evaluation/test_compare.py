@@ -175,6 +175,17 @@ def test_reviews_of_one_user_are_drawn_together(run):
     assert found[0].difference == pytest.approx(found[1].difference) and found[1].value.n == N
 
 
+def test_seeds_of_two_steps_are_joined(run):
+    """Each seed's second step stands on its own first one."""
+    first = [run(f"first{seed}", {"A-3": RANKS}, seed=seed) for seed in (0, 1)]
+    second = [
+        run(f"second{seed}", {"A-3": noisy(RANKS, seed)}, seed=seed, setting=f"model.backbone={below}")
+        for seed, below in enumerate(first)
+    ]
+    found = compare([*first, *second], metrics=["HR@5"], join_seeds=True)
+    assert [(s.name, s.seeds) for s in found.systems] == [("first0 (2 seeds)", (0, 1)), ("second0 (2 seeds)", (0, 1))]
+
+
 def test_seeds_are_joined(run):
     def ranks(shift: int, seed: int) -> dict[str, np.ndarray]:
         return {"A-3": noisy(RANKS, seed) + shift}

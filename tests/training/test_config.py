@@ -166,3 +166,22 @@ def test_a_configuration_survives_being_written_down():
     """run.json holds it, and is read again."""
     config = load_config("prompts", None, ["prompts.train=['A-1']", "samples.last_positions=4", "model.tokenizer=x"])
     assert RunConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("--epochs", "no option --epochs of this command: the setting is optim.epochs"),
+        ("--batch-size=3", "no option --batch-size of this command: the setting is optim.batch_size"),
+        ("--nonsense", "no option --nonsense of this command: settings are written as in optim.lr=3e-4"),
+        ("epochs=3", "epochs: no such setting; did you mean optim.epochs?"),
+        ("model.lr=1", "model.lr: no such setting; did you mean optim.lr?"),
+        ("optim.leaning_rate=1", "optim.leaning_rate: no such setting; there are epochs, "),
+        ("seed=-1", "seed: Input should be greater than or equal to 0"),
+        ("seed=4294967296", "seed: Input should be less than 4294967296"),
+    ],
+)
+def test_a_remedy_names_what_exists(override, said):
+    with pytest.raises(UserError) as refused:
+        load_config("best", None, [override])
+    assert said in str(refused.value)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command("train")(train)
+    # What looks like an option and is none reaches the settings, which know how it is called there.
+    app.command("train", context_settings={"ignore_unknown_options": True})(train)
 
 
 def train(

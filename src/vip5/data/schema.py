@@ -166,6 +166,8 @@ def parse_mapping(pairs: Iterable[str]) -> dict[str, str]:
         if not equals or not theirs:
             raise UserError(f"--map {pair} is not theirs=ours: write, for example, --map customer=user")
         if name not in ours:
+            if theirs in ours:
+                raise UserError(f"--map {pair} has its sides the wrong way round: write --map {name}={theirs}")
             raise UserError(f"--map {pair}: there is no column {name!r}; ours are {', '.join(ours)}")
         mapping[theirs] = name
     return mapping

@@ -1,7 +1,7 @@
 """The stored cases of evaluated runs, checked to be the same ones, as what each user contributes to each run."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from vip5.evaluation.ranking import ABSENT, ranking_metrics
 from vip5.evaluation.stored import load_about, load_ranks, load_sentences
 from vip5.evaluation.text import ORDER, TextScores, Tokens, corpus_bleu
 from vip5.predict.folder import read_run
+from vip5.runs import RUN_FILE
 
 TEXT_METRICS = ("BLEU-4", "ROUGE-L")
 
@@ -36,15 +37,21 @@ class Evaluated:
     @property
     def settings(self) -> str:
         """All that makes it what it is but the seed."""
-        config = {key: value for key, value in self.about["config"].items() if key != "seed"}
-        beside = [self.about.get(key) for key in ("baseline", "modalities", "extra_prompts")]
-        return json.dumps([config, *beside], sort_keys=True)
+        return json.dumps(_but_the_seed(self.about), sort_keys=True)
 
     @property
     def protocol(self) -> str:
         codes = self.about["config"].get("codes", {})  # a baseline has none
         names = (self.about["dataset"]["protocol"], codes.get("scheme"))
         return "paper" if "paper" in names else "clean"
+
+
+def _but_the_seed(about: Mapping[str, Any]) -> list[Any]:
+    """What a run is, and where it stands on a run of ours, what that one is: there are as many of it as seeds."""
+    config = {key: value for key, value in about["config"].items() if key != "seed"}
+    if (below := config.get("model", {}).get("backbone")) and (Path(below) / RUN_FILE).is_file():
+        config["model"] = config["model"] | {"backbone": _but_the_seed(read_run(Path(below)))}
+    return [config, *(about.get(key) for key in ("baseline", "modalities", "extra_prompts"))]
 
 
 class Cases(NamedTuple):

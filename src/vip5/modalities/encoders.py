@@ -1,10 +1,12 @@
 """Encoders by name, of photos and of texts: built in, on the hub, or in a local folder."""
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
+from vip5.errors import UserError
 from vip5.modalities.basic import BasicEncoder
 
 # The five CLIP image branches of the paper (its section 4.1), and where their weights are published. transformers has
@@ -51,6 +53,9 @@ def load_encoder(name: str, device: str | None = None) -> PhotoEncoder:
     """
     if name == BasicEncoder.name:
         return BasicEncoder()
+    if name not in SHORT_NAMES and "/" not in name and not Path(name).is_dir():
+        short = ", ".join([BasicEncoder.name, *SHORT_NAMES])
+        raise UserError(f"no encoder {name!r}: take {short}, a local folder, or OWNER/NAME of the hub")
     from vip5.modalities.pretrained import PretrainedEncoder  # transformers takes seconds to import; `basic` needs none
 
     return PretrainedEncoder(name, SHORT_NAMES.get(name, name), device)

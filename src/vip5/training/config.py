@@ -149,7 +149,9 @@ def configure(recipe: str, settings: Mapping[str, Any], place: str) -> RunConfig
     except ValidationError as error:
         key, message, unknown = first_fault(error)
         if unknown:
-            message = f"no such setting; there {'are' if '.' in key else 'is'} {_siblings(key)}"
+            there = f"there {'are' if '.' in key else 'is'} {_siblings(key)}"
+            meant = _of_that_name(key.rpartition(".")[2])
+            message = f"no such setting; {f'did you mean {meant}?' if meant else there}"
         raise UserError(f"configuration ({place}): {key}: {message}") from None
 
 
@@ -179,6 +181,10 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for override in overrides:
         key, equals, text = override.partition("=")
+        if key.startswith("-"):
+            meant = _of_that_name(key.lstrip("-").replace("-", "_"))
+            remedy = f"the setting is {meant}" if meant else "settings are written as in optim.lr=3e-4"
+            raise UserError(f"no option {key} of this command: {remedy}")
         if not equals or not all(key.split(".")):
             raise UserError(f"'{override}' is not an override: write key=value, as in optim.lr=3e-4")
         value: Any = _value(text)
@@ -219,6 +225,13 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         kind = _KINDS.get(key, "")
         both[key] = value if value.get(kind, below.get(kind)) != below.get(kind) else merge(below, value)
     return both
+
+
+def _of_that_name(name: str) -> str:
+    """The settings of that name in other parts, with "or" between."""
+    parts = RunConfig.model_fields.items()
+    of_parts = [(part, field.annotation) for part, field in parts if hasattr(field.annotation, "model_fields")]
+    return " or ".join(f"{part}.{name}" for part, kind in of_parts if name in kind.model_fields)  # type: ignore[union-attr]
 
 
 def _siblings(key: str) -> str:
