@@ -3,9 +3,11 @@
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from vip5.errors import UserError
@@ -22,21 +24,61 @@ def written_aside(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield aside
-            with aside.open("rb") as written:
-                os.fsync(written.fileno())  # a rename may reach the disk before what was written
+            flush(aside)  # a rename may reach the disk before what was written
             os.replace(aside, path)
         finally:
             aside.unlink(missing_ok=True)
     except OSError as error:
-        what = error.strerror or str(error)
-        raise UserError(f"cannot write {path} ({what}): make room, or choose another place") from None
+        raise UserError(refused(path, error)) from None
+
+
+@contextmanager
+def written_together(folder: Path, mark: str) -> Iterator[Path]:
+    """A folder to write to; its files take the places of those in `folder`, all of them, when the block ends well.
+
+    `mark` names the file that says they belong together: it goes first and comes last, so a kill never mixes old files
+    and new ones. Raises: UserError where the disk refuses.
+    """
+    aside = folder / f".{mark}.partial"
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        try:
+            yield aside
+            (folder / mark).unlink(missing_ok=True)
+            for file in sorted(aside.iterdir(), key=lambda file: file.name == mark):
+                os.replace(file, folder / file.name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise UserError(refused(folder, error)) from None
 
 
 def check_writable(path: Path) -> None:
-    """Find out before long work, and not after it, that a file could not be written; UserError with the remedy."""
-    with written_aside(path.with_name(f".{path.name}.test")) as aside:
-        aside.touch()
-    path.with_name(f".{path.name}.test").unlink(missing_ok=True)
+    """Find before long work, not after it, that a file cannot be written.
+
+    Raises: UserError where its folder cannot be made or written into, or where a folder stands in its place.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: give the name of a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(refused(path, error)) from None
+
+
+def refused(path: Path, error: OSError) -> str:
+    """The line for what could not be written."""
+    return f"cannot write {path} ({error.strerror or error}): make room, or choose another place"
+
+
+def flush(path: Path) -> None:
+    """Wait until a file is on the disk; of a folder nothing is done."""
+    if path.is_file():
+        with path.open("r+b") as written:  # Windows flushes only what is open for writing
+            os.fsync(written.fileno())
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -178,7 +178,7 @@ def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
         load_encoder("clip-vit-b-16")
     assert "openai/clip-vit-base-patch16" in str(error.value) and "network" in str(error.value)
     assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match="no encoder 'clip': take basic, clip-rn50, .* of the hub"):
+    with pytest.raises(UserError, match=r"no encoder 'clip': take basic, clip-rn50, .* of the hub"):
         load_encoder("clip")
     with pytest.raises(UserError, match=r"'\./no/such/folder' is no local folder"):
         load_encoder("./no/such/folder")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vip5.cli.options import print_json, print_table
+from vip5.cli.options import print_json, print_table, writable
 
 if TYPE_CHECKING:
     from vip5.bench.measure import Bench
@@ -19,7 +19,9 @@ Tokenizer = Annotated[
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; as many as there are cores when not given.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Times each method is measured; they take turns.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Small sizes and few rounds: done within a minute.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write the JSON to this file as well.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", callback=writable, help="Write the JSON to this file as well.")
+]
 
 
 def show(result: "Bench", out: Path | None, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vip5.cli.options import Json, Seed, print_json, print_table
+from vip5.cli.options import Json, Seed, print_json, print_table, writable
 
 
 def register(app: typer.Typer) -> None:
@@ -41,10 +41,10 @@ def codes(
     from vip5.training import load_config
 
     settings = load_config("prompts", None, [*(overrides or []), f"codes.scheme={scheme}"]).codes
+    writable(file := out or dataset / "codes" / f"{scheme}.parquet")
     opened, began = Dataset(dataset), time.monotonic()
     named = [source for source in settings.semantic.sources or () if source not in (TEXT, PURCHASES)]
     coding = code_items(settings, opened, {name: open_modality(opened, name) for name in named}, seed)
-    file = out or dataset / "codes" / f"{scheme}.parquet"
     save_words(coding.words, opened.items["item"], file)
     lengths = [word.count("<") for word in coding.words]
     spelled = "by the tokenizer" if not coding.new_tokens else f"{min(lengths)} to {max(lengths)} tokens"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vip5.cli.options import Device, Int8, flat, print_table
+from vip5.cli.options import Device, Int8, flat, print_table, writable
 from vip5.evaluation.options import EvaluateOptions
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ def evaluate(
     prompts: Annotated[str, typer.Option(help="Ids of prompts, with commas between.")] = "A-3,A-9,B-5,B-8,C-3,C-12",
     dataset: Annotated[Path | None, typer.Option(help="Dataset folder, where it has moved.")] = None,
     json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write every number to this file; - prints them.")
+        str | None,
+        typer.Option(
+            "--json", metavar="FILE", callback=writable, help="Write every number to this file; - prints them."
+        ),
     ] = None,
     device: Device = None,
     int8: Int8 = False,
@@ -42,15 +45,12 @@ def evaluate(
     """
     from vip5.evaluation.opened import open_on_dataset
     from vip5.evaluation.tables import caption, table
-    from vip5.files import check_writable
     from vip5.runs import finished_run
     from vip5.training import best_device
 
     device = "cpu" if int8 and device is None else best_device(device)
     system, data = open_on_dataset(run, dataset, device, int8)
     names = [name.strip() for name in prompts.split(",") if name.strip()]
-    if json_file not in (None, "-"):
-        check_writable(Path(json_file))
     with finished_run(run):
         results = _evaluated(run, system, data, names, options, {"device": device, "int8": int8}, json_file != "-")
     if json_file == "-":
@@ -73,16 +73,17 @@ def _evaluated(
     how: dict[str, Any],
     progress: bool,
 ) -> "Results":
-    """Score and audit a system, and write what its run folder keeps of that."""
+    """Score and audit a system, and write what its run folder keeps of that, together or not at all."""
     from rich.console import Console
 
     from vip5.audit.audit import audit_system
     from vip5.evaluation.card import write_card
     from vip5.evaluation.evaluate import evaluate as score
     from vip5.evaluation.results import RESULTS, Results
+    from vip5.evaluation.stored import ABOUT_FILE
+    from vip5.files import written_together
 
     found = score(system, data, prompts, options, progress=progress)
-    found.save(run)
     notes = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     for reason in found.left_out:
         notes.print(f"left out {reason}", style="yellow")
@@ -96,6 +97,8 @@ def _evaluated(
         audited.summary(),
         found.notes,
     )
-    write_card(run, system, data, results)
-    results.save(run / RESULTS)
+    with written_together(run, ABOUT_FILE) as aside:
+        found.save(aside)
+        write_card(aside, system, data, results)
+        results.save(aside / RESULTS)
     return results

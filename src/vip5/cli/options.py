@@ -5,7 +5,8 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_args, get_origin
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import annotated_types
 import typer
@@ -16,7 +17,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from vip5.data.keywords import checked, default_of
-from vip5.files import to_json
+from vip5.files import check_writable, to_json
+
+T = TypeVar("T")
 
 _MOST_OF_A_CELL = 300  # characters; a title may have thousands
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -96,6 +99,13 @@ def _option(name: str, field: FieldInfo, spelled: str | None) -> inspect.Paramet
         annotation = list[get_args(annotation)[0]]  # type: ignore[misc]
     kind, default = inspect.Parameter.KEYWORD_ONLY, default_of(field)
     return inspect.Parameter(name, kind, default=default, annotation=Annotated[annotation, option])
+
+
+def writable(file: T) -> T:
+    """The value of an option that names a file to write: that it cannot be written is found before the work."""
+    if file is not None and str(file) != "-":
+        check_writable(Path(str(file)))
+    return file
 
 
 def print_json(value: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from vip5.cli.options import AllowAgain, Device, Int8, Json, print_json, print_table, printable, report
+from vip5.cli.options import AllowAgain, Device, Int8, Json, print_json, print_table, printable, report, writable
 
 RunFolder = Annotated[Path, typer.Argument(help="Run folder, of a model or a baseline.")]
 User = Annotated[str | None, typer.Option(help="Raw id of the person.")]
@@ -35,7 +35,9 @@ def recommend(
     everybody: Annotated[
         bool, typer.Option("--all", help="Answer everybody in the dataset folder; needs --out.")
     ] = False,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="With --all: Parquet file to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", callback=writable, help="With --all: Parquet file to write.")
+    ] = None,
     prompt: Annotated[str, typer.Option(help="Which prompt of task next.")] = "A-3",
     beams: Annotated[int, typer.Option(min=1, help="Beams of the search; at least n are used.")] = 20,
     dataset: DatasetFolder = None,

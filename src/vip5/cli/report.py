@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vip5.cli.options import Device, Json, print_json
+from vip5.cli.options import Device, Json, print_json, writable
 
 
 def register(app: typer.Typer) -> None:
@@ -14,7 +14,9 @@ def register(app: typer.Typer) -> None:
 
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of an evaluated run.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="HTML file; RUN/report.html when not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", callback=writable, help="HTML file; RUN/report.html when not given.")
+    ] = None,
     dataset: Annotated[Path | None, typer.Option(help="Dataset folder, where it has moved.")] = None,
     device: Device = None,
     as_json: Json = False,

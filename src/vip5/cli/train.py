@@ -1,6 +1,7 @@
 """`vip5 train`: from a dataset folder to a run folder."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,11 +51,14 @@ def train_run(
     """Train what is configured, alone or as one of torchrun's processes, and print a summary."""
     from vip5.data import Dataset
     from vip5.modalities.builtin import make_built_in
+    from vip5.runs import run_folder
     from vip5.training import EVERY, Run, best_device, together
     from vip5.training import train as run_training
 
     with together() as processes:
         settings, data, device = configure(), Dataset(dataset), best_device(device)
+        with run_folder(out) if processes.first else nullcontext():
+            pass  # that nothing can be trained there is found before the work
         made = make_built_in(data, progress=True) if EVERY in settings.modalities and processes.first else {}
         processes.wait()
         run = Run.new(settings, data)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vip5.errors import UserError
+from vip5.files import flush
 from vip5.lock import held, lock_of
 
 
@@ -33,6 +34,8 @@ def new_folder(target: Path, overwrite: bool, mark: str) -> Iterator[Path]:
             partial.mkdir()
             try:
                 yield partial
+                for path in partial.rglob("*"):
+                    flush(path)  # a rename may reach the disk before what was written
                 if target.exists() and any(target.iterdir()):
                     os.replace(target, old)
                 os.replace(partial, target)
