@@ -27,6 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "vbpr": _LEARNED | {"visual_dim": 2, "lr": 3e-3},
     "hgn": _LEARNED | {"targets": 1},
     "sasrec": _LEARNED | {"dropout": 0.0},
+    "bsarec": _LEARNED | {"dropout": 0.0},
     "s3-rec": _LEARNED | {"dropout": 0.0, "pretraining": 5},
     "frequent-sentence": {},
     "neighbour-sentence": {},
@@ -37,10 +38,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 KNOWS_WHO = {"bpr-mf", "bpr-mlp", "lightgcn", "vbpr", "hgn"}  # systems that have a vector of each user
 ITEM_VECTORS = {  # as they are saved, of systems that do not compute them
-    **dict.fromkeys(("bpr-mf", "bpr-mlp", "sasrec", "s3-rec"), "items.weight"),
+    **dict.fromkeys(("bpr-mf", "bpr-mlp", "sasrec", "bsarec", "s3-rec"), "items.weight"),
     "hgn": "out.weight",
 }
-IN_ORDER = {"hgn", "sasrec", "s3-rec"}  # systems that see in which order things are bought
+IN_ORDER = {"hgn", "sasrec", "bsarec", "s3-rec"}  # systems that see in which order things are bought
 # The loss says nothing of the order of what a person did not buy: every order costs the same. That of products of short
 # vectors follows from what others bought; a network can put these items anywhere, and does for some of the 80.
 INEXACT = {"bpr-mlp"}

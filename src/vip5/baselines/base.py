@@ -17,7 +17,7 @@ from vip5.errors import UserError, first_fault
 from vip5.space import Space
 
 _SCORES = 6_000_000  # at once: what a few buffers of a block of users may take
-KNOW_SIMILAR = ("item-knn", "bpr-mf", "bpr-mlp", "lightgcn", "vbpr", "hgn", "sasrec", "s3-rec")
+KNOW_SIMILAR = ("item-knn", "bpr-mf", "bpr-mlp", "lightgcn", "vbpr", "hgn", "sasrec", "bsarec", "s3-rec")
 
 
 class BaselineSettings(BaseModel):

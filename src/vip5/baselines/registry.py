@@ -4,6 +4,7 @@ from vip5.baselines.attn2seq import Attn2Seq
 from vip5.baselines.base import Baseline
 from vip5.baselines.bpr import BPRMF
 from vip5.baselines.bpr_mlp import BPRMLP
+from vip5.baselines.bsarec import BSARec
 from vip5.baselines.copied import FrequentSentence, NeighbourSentence
 from vip5.baselines.hgn import HGN
 from vip5.baselines.item_knn import ItemKNN
@@ -19,7 +20,7 @@ from vip5.errors import UserError
 
 P5 = "p5"  # a model's run, which is trained as one: known here to say so
 _SYSTEMS: tuple[type[Baseline], ...] = (
-    *(Popularity, Rules, ItemKNN, BPRMF, BPRMLP, LightGCN, VBPR, HGN, SASRec, S3Rec),
+    *(Popularity, Rules, ItemKNN, BPRMF, BPRMLP, LightGCN, VBPR, HGN, SASRec, BSARec, S3Rec),
     *(FrequentSentence, NeighbourSentence, Attn2Seq, NRT, PETER, PETERPlus),
 )
 BASELINES = {system.name: system for system in _SYSTEMS}

@@ -1,4 +1,4 @@
-"""A Transformer over what people bought, and batches of their sequences: what SASRec and S³-Rec share.
+"""A Transformer over what people bought, and batches of their sequences: what SASRec, BSARec and S³-Rec share.
 
 Shapes: B sequences, L positions, D dimensions, H heads, E = D / H.
 """
@@ -25,11 +25,12 @@ class SequenceTransformer(nn.Module):
         self.positions = nn.Embedding(settings.length, settings.dim)  # 0 is the last one
         for table in (self.items, self.positions):
             nn.init.normal_(table.weight, std=0.02)
-        self.blocks = nn.ModuleList(
-            _SequenceBlock(settings.dim, settings.heads, settings.dropout) for _ in range(settings.blocks)
-        )
+        self.blocks = nn.ModuleList(self.block(settings) for _ in range(settings.blocks))
         self.norm = nn.LayerNorm(settings.dim)
         self.dropout = settings.dropout
+
+    def block(self, settings: Any) -> "SequenceBlock":
+        return SequenceBlock(settings.dim, settings.heads, settings.dropout)
 
     def forward(self, items_BL: Tensor, real_BL: Tensor) -> Tensor:
         """[B, L, D]: what comes after each position; sequences stand on the left."""
@@ -50,7 +51,7 @@ class SequenceTransformer(nn.Module):
         return self.norm(x_BLD)
 
 
-class _SequenceBlock(nn.Module):
+class SequenceBlock(nn.Module):
     """y = LayerNorm(x), z = LayerNorm(y + attention(y, x, x)), z + feed-forward(z), as SASRec's authors' code has it.
 
     The paper (section III) adds to x where the code adds to what was normed. On Beauty the code's way was better.
@@ -64,16 +65,19 @@ class _SequenceBlock(nn.Module):
         self.inner, self.outer = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
     def forward(self, x_BLD: Tensor, mask: Tensor) -> Tensor:
-        y_BLD = self.norm_attention(x_BLD)
+        y_BLD = self.mixed(x_BLD, self.norm_attention(x_BLD), mask)
+        inner_BLD = dropout(F.relu(self.inner(y_BLD)), self.p, self.training)
+        return y_BLD + dropout(self.outer(inner_BLD), self.p, self.training)
+
+    def mixed(self, x_BLD: Tensor, y_BLD: Tensor, mask: Tensor) -> Tensor:
+        """[B, L, D]: z, in which each position has heard of the others."""
         q_BHLE, k_BHLE, v_BHLE = (
             linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for linear, x in ((self.query, y_BLD), (self.key, x_BLD), (self.value, x_BLD))
         )
         scores_BHLL = q_BHLE @ k_BHLE.transpose(2, 3) / math.sqrt(q_BHLE.shape[-1]) + mask
         attended_BHLE = dropout(scores_BHLL.softmax(dim=-1), self.p, self.training) @ v_BHLE
-        y_BLD = self.norm_forward(y_BLD + attended_BHLE.transpose(1, 2).flatten(2))
-        inner_BLD = dropout(F.relu(self.inner(y_BLD)), self.p, self.training)
-        return y_BLD + dropout(self.outer(inner_BLD), self.p, self.training)
+        return self.norm_forward(y_BLD + attended_BHLE.transpose(1, 2).flatten(2))
 
 
 def like_lengths(rows: np.ndarray, lengths: np.ndarray, size: int) -> list[np.ndarray]:
