@@ -1,13 +1,15 @@
 """Files are whole or not there, several of them together; locks; what cannot be written is found before the work."""
 
 import ast
+import json
 from pathlib import Path
 
 import pytest
 
 from vip5.errors import UserError
-from vip5.files import check_writable, written_together
+from vip5.files import check_writable, written_aside, written_together
 from vip5.lock import held
+from vip5.model.t5 import _read_weights
 from vip5.runs import finished_run
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "vip5"
@@ -67,3 +69,21 @@ def test_what_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None
             check_writable(path)
     check_writable(tmp_path / "new" / "out")
     assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_full_disk_is_one_line_whoever_writes(tmp_path: Path) -> None:
+    for error in (OSError(28, "No space left on device"), ValueError("parquet: No space left on device (os error 28)")):
+        line = r"cannot write .*out \(No space left on device.*\): make room"
+        with pytest.raises(UserError, match=line), written_aside(tmp_path / "out") as aside:
+            aside.write_text("half")
+            raise error
+    with pytest.raises(ValueError, match="ours"), written_aside(tmp_path / "out"):
+        raise ValueError("ours")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "..", "sub\\part.safetensors"])
+def test_shards_stay_inside_their_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"shared.weight": name}}))
+    with pytest.raises(UserError, match="is no file of its folder"):
+        _read_weights(tmp_path)

@@ -14,13 +14,28 @@ from vip5.errors import UserError
 
 
 @contextmanager
+def disk_refusals(path: Path, remedy: str = "make room, or choose another place") -> Iterator[None]:
+    """What the disk refuses while `path` is written, as a UserError with the remedy."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        # Libraries in Rust (polars, safetensors, tokenizers) have errors of their own for it, with these words in them.
+        if not isinstance(error, OSError) and "(os error" not in str(error):
+            raise
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error).strip().rpartition(": ")[2]
+        raise UserError(f"cannot write {path} ({why}): {remedy}") from None
+
+
+@contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; what stands there takes the place of `path` when the block ends well.
 
     Folders above it are made. Raises: UserError where the disk refuses.
     """
     aside = path.with_name(f".{path.name}.tmp")
-    try:
+    with disk_refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield aside
@@ -28,8 +43,6 @@ def written_aside(path: Path) -> Iterator[Path]:
             os.replace(aside, path)
         finally:
             aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(refused(path, error)) from None
 
 
 @contextmanager
@@ -40,7 +53,7 @@ def written_together(folder: Path, mark: str) -> Iterator[Path]:
     and new ones. Raises: UserError where the disk refuses.
     """
     aside = folder / f".{mark}.partial"
-    try:
+    with disk_refusals(folder):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         try:
@@ -50,8 +63,6 @@ def written_together(folder: Path, mark: str) -> Iterator[Path]:
                 os.replace(file, folder / file.name)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    except OSError as error:
-        raise UserError(refused(folder, error)) from None
 
 
 def check_writable(path: Path) -> None:
@@ -61,17 +72,10 @@ def check_writable(path: Path) -> None:
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder: give the name of a file")
-    try:
+    with disk_refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=path.parent):
             pass
-    except OSError as error:
-        raise UserError(refused(path, error)) from None
-
-
-def refused(path: Path, error: OSError) -> str:
-    """The line for what could not be written."""
-    return f"cannot write {path} ({error.strerror or error}): make room, or choose another place"
 
 
 def flush(path: Path) -> None:

@@ -69,6 +69,11 @@ def test_padding_is_never_a_hit():
         ranks_in_list(np.array([[-1, 2]]), np.array([-1]))
 
 
+def test_a_score_that_is_no_number_never_ranks_well():
+    ranked, scores = np.array([[5, 6, 7]] * 2), np.array([[np.nan, 0.5, 0.2], [0.9, np.nan, 0.2]])
+    assert ranks_in_list(ranked, np.array([5, 5]), scores).tolist() == [2, 1]
+
+
 def test_empty_lists_and_no_users():
     assert ranks_in_list(np.empty((2, 0), int), np.array([1, 2])).tolist() == [ABSENT, ABSENT]
     assert all(len(v) == 0 for v in ranking_metrics(ranks_in_list(np.empty((0, 5), int), np.empty(0, int))).values())

@@ -51,7 +51,7 @@ def test_a_failed_save_leaves_the_old_model(config, batch, tmp_path, monkeypatch
         raise OSError("No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full_disk)
-    with pytest.raises(OSError):
+    with pytest.raises(UserError, match="No space left"):
         save_model(VIP5(config()), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors", "half"}
     assert torch.equal(load_model(tmp_path)(batch()), losses)

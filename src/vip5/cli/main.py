@@ -51,8 +51,9 @@ for _module in (
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 a fault of ours, 2 a fault the user can mend, 130 interrupted."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # "?" for a character that the console does not have
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # "?" for a character that the console does not have
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     try:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vip5.errors import UserError
-from vip5.files import flush
+from vip5.files import disk_refusals, flush
 from vip5.lock import held, lock_of
 
 
@@ -23,7 +23,7 @@ def new_folder(target: Path, overwrite: bool, mark: str) -> Iterator[Path]:
     target = Path(os.path.abspath(target))
     partial, old = (target.with_name(f".{target.name}.{name}") for name in ("partial", "old"))
     busy = f"another run is writing {target}: wait for it to end, or choose another folder"
-    try:
+    with disk_refusals(target, "make room, or choose another folder"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with held(lock_of(target), busy):
             if old.exists() and not target.exists():  # killed between the two renames below
@@ -42,8 +42,6 @@ def new_folder(target: Path, overwrite: bool, mark: str) -> Iterator[Path]:
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"cannot write {target} ({error.strerror or error}): choose another folder") from error
 
 
 def _check(target: Path, overwrite: bool, mark: str) -> None:

@@ -19,7 +19,7 @@ def ranks_in_list(ranked: np.ndarray, targets: np.ndarray, scores: np.ndarray | 
     `ranked` is int [n, K], padded with -1; `targets` is int [n]. An invalid entry (-1) or a repeated item takes up the
     place it stands on and moves nothing up, and a target that is repeated counts where it first stands: a list is never
     better for what it wasted. With `scores` [n, K], what scores as high as the target stands before it: ties are broken
-    against the model.
+    against the model, and a target that scores NaN is last.
     """
     ranked, targets = np.asarray(ranked), np.asarray(targets)
     if ranked.ndim != 2 or targets.shape != ranked.shape[:1]:
@@ -32,7 +32,7 @@ def ranks_in_list(ranked: np.ndarray, targets: np.ndarray, scores: np.ndarray | 
     place = found.argmax(axis=1)
     if scores is not None:
         own = np.take_along_axis(np.asarray(scores), place[:, None], axis=1)
-        place = np.maximum(place, (scores >= own).sum(axis=1) - 1)
+        place = np.maximum(place, (~(scores < own)).sum(axis=1) - 1)  # NaN is not better than anything
     return np.where(found.any(axis=1), place, ABSENT)
 
 

@@ -116,7 +116,8 @@ class ItemCodes:
             "collisions": self.collisions,
             "new_tokens": _series(self.new_tokens),
         }
-        frame.write_parquet(folder / CODES, metadata={"vip5": json.dumps(about)})
+        with written_aside(folder / CODES) as aside:
+            frame.write_parquet(aside, metadata={"vip5": json.dumps(about)})
         if self.coder is not None:
             self.coder.save(folder)
 

@@ -14,6 +14,7 @@ from tokenizers import AddedToken, Encoding, Tokenizer, decoders, models, normal
 
 from vip5.data import Ragged
 from vip5.errors import UserError
+from vip5.files import write_text
 
 PAD, EOS, UNK, IMAGE = "<pad>", "</s>", "<unk>", "<extra_id_0>"
 ALPHABET = 1000  # characters at most that get a token, where bytes do not spell the others
@@ -99,7 +100,7 @@ class Vocabulary:
         return cls(_with_bytes(tokenizer) if bytes_too else tokenizer)
 
     def save(self, folder: Path) -> None:
-        self.tokenizer.save(str(folder / "tokenizer.json"))
+        write_text(folder / "tokenizer.json", self.tokenizer.to_str(pretty=True))
 
     def knowing(self, new_tokens: Sequence[str]) -> "Vocabulary":
         """A copy whose tokenizer itself reads the added item tokens: for tests and for exporting."""

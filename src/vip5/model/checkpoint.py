@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vip5.errors import UserError, first_fault
+from vip5.files import write_text, written_aside
 from vip5.model.config import ModelConfig
 from vip5.model.peft import is_of_vip5
 from vip5.model.t5 import load_t5
@@ -115,17 +115,11 @@ def frozen_mark(model: VIP5) -> str:
 def _save(
     state: Mapping[str, Tensor], config: ModelConfig, folder: Path, name: str, metadata: dict[str, str] | None = None
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.detach().contiguous() for key, value in state.items()}
-    aside, config_aside = folder / f".{name}.{os.getpid()}", folder / f".{CONFIG}.{os.getpid()}"
-    try:
-        save_file(weights, aside, metadata={"format": "pt"} | (metadata or {}))
-        config_aside.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        os.replace(aside, folder / name)
-        os.replace(config_aside, folder / CONFIG)
-    finally:
-        aside.unlink(missing_ok=True)
-        config_aside.unlink(missing_ok=True)
+    with written_aside(folder / CONFIG) as config_aside:
+        write_text(config_aside, config.model_dump_json(indent=2) + "\n")
+        with written_aside(folder / name) as aside:
+            save_file(weights, aside, metadata={"format": "pt"} | (metadata or {}))
 
 
 def _read(path: Path, device: str = "cpu") -> dict[str, Tensor]:

@@ -154,7 +154,10 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     try:
         files = [path]
         if path.suffix == ".json":
-            files = [folder / name for name in sorted(set(json.loads(path.read_text())["weight_map"].values()))]
+            names = sorted(set(json.loads(path.read_text())["weight_map"].values()))
+            if outside := [name for name in names if name in ("", ".", "..") or "/" in name or "\\" in name]:
+                raise ValueError(f"{outside[0]!r} is no file of its folder")
+            files = [folder / name for name in names]
         for path in files:
             weights |= load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except UnpicklingError:

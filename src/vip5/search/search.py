@@ -23,7 +23,7 @@ import vip5
 from vip5.data.progress import LongJob
 from vip5.errors import Diverged, UserError
 from vip5.files import write_json, write_text
-from vip5.runs import METRICS_FILE, run_folder
+from vip5.runs import LOCK_FILE, METRICS_FILE, run_folder
 from vip5.search.tuned import Tuned
 from vip5.space import Choice, Real, Whole
 
@@ -234,7 +234,7 @@ class _Search:
 
 def _open(out: Path) -> optuna.Study:
     journal = out / JOURNAL
-    if not journal.is_file() and any(out.iterdir()):
+    if not journal.is_file() and any(path.name != LOCK_FILE for path in out.iterdir()):
         raise UserError(f"{out} holds something else than a search: choose another --out")
     if journal.is_file():
         # Of a kill: the lock, for which Optuna would wait, and half a line, which it would not read.
