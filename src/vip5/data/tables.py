@@ -8,10 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
-from vip5.data.csv_file import first_line, read_csv
+from vip5.data.csv_file import read_csv
 from vip5.data.json_lines import read_json_lines
 from vip5.data.numbers import read_numbers
 from vip5.data.options import PrepareOptions
+from vip5.data.parquet import parquet_schema, read_parquet
 from vip5.data.schema import REQUIRED, match_columns, without_ids
 from vip5.data.table import Table
 from vip5.data.times import clean, note_on_time, with_timestamps
@@ -20,6 +21,7 @@ from vip5.errors import UserError
 Report = Callable[[str], object]
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 MOST_NAMED = 20  # columns that are not used
+_LARGEST = 3.4e38  # of 32 bits
 _PLAIN = PrepareOptions()
 
 
@@ -87,18 +89,15 @@ def typed(table: Table, kind: str, reading: PrepareOptions = _PLAIN) -> tuple[Ta
 
 
 def _read_parquet(path: Path, kind: str, mapping: Mapping[str, str] | None) -> Table:
-    try:
-        names = tuple(pl.read_parquet_schema(path))
-        found = match_columns(kind, names, mapping, path)
-        frame = pl.read_parquet(path, columns=[names[i] for i in found.values()])
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise UserError(f"unreadable Parquet ({path}: {first_line(error)}): write or download it again") from None
+    again = "write or download it again"
+    names = tuple(parquet_schema(path, again))
+    found = match_columns(kind, names, mapping, path)
+    frame = read_parquet(path, [names[i] for i in found.values()], again)
     frame = frame.select(pl.col(names[i]).alias(ours) for ours, i in found.items()).with_row_index("row", offset=1)
     table = Table(frame, path, names, spelled={ours: names[i] for ours, i in found.items()})
     if (empty := table.empty["row"]).len():
-        whole = pl.scan_parquet(path, row_index_name="\0").with_columns(pl.col("\0") + 1)
-        other = whole.filter(pl.col("\0").is_in(empty.implode()), pl.any_horizontal(pl.exclude("\0").is_not_null()))
-        table.refuse(pl.col("row").is_in(other.select("\0").collect()["\0"].implode()), *without_ids(kind))
+        full = read_parquet(path, names, again).select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+        table.refuse(pl.col("row").is_in(empty.implode()) & full, *without_ids(kind))
     return table
 
 
@@ -113,7 +112,11 @@ def _convert(table: Table, name: str, decimal: str) -> pl.Series:
             raise pl.exceptions.InvalidOperationError
         values = clean(values)
         if name in ("rating", "position"):
-            return read_numbers(table, values, decimal).cast(pl.Float32 if name == "rating" else pl.Float64)
+            numbers = read_numbers(table, values, decimal)
+            if name == "position":
+                return numbers
+            table.refuse(numbers.abs() > _LARGEST, "rating {rating} is too large a number", "mend it")
+            return numbers.cast(pl.Float32)
         if name == "paper_id":
             numbers = read_numbers(table, values, decimal)
             table.refuse(numbers != numbers.round(), "paper_id {paper_id} is not a whole number", "mend it")

@@ -100,16 +100,28 @@ def read_about(folder: Path) -> dict[str, Any] | None:
 
 def _opened(folder: Path, about: dict[str, Any], n_items: int, again: str) -> ModalityStore:
     try:
-        matrix = np.load(folder / MATRIX, mmap_mode="r", allow_pickle=False)
-        mask = np.load(folder / MASK, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        what = getattr(error, "strerror", None) or "damaged"  # NumPy's own text is about pickles
+        matrix, mask = (load_array(folder / name) for name in (MATRIX, MASK))
+    except (OSError, ValueError) as error:
+        what = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read the vectors {folder} ({what}): {again}") from None
     if matrix.shape != (n_items, about["dim"]) or mask.shape != (n_items,):
         raise UserError(f"the vectors {folder} are not {n_items} x {about['dim']}, one row an item: {again}")
     if matrix.dtype != np.float32 or mask.dtype != bool:
         raise UserError(f"the vectors {folder} are of another type than float32: {again}")
     return ModalityStore(folder.name, about["kind"], about["dim"], about["fingerprint"], matrix, mask)
+
+
+def load_array(file: Path) -> np.ndarray:
+    """A .npy of numbers, memory-mapped and read-only.
+
+    Raises: OSError where it cannot be read, ValueError for a damaged one, or one of Python objects: none is loaded.
+    """
+    try:
+        return open_memmap(file, mode="r")
+    except OSError:
+        raise
+    except Exception:  # NumPy reads the header as Python, and passes on whatever its parser raises
+        raise ValueError("damaged, or with Python objects") from None
 
 
 def _command(dataset: Path, name: str, about: dict[str, Any]) -> str:

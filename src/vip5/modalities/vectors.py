@@ -12,11 +12,14 @@ import pyarrow.parquet as pq
 
 from vip5.data import Dataset
 from vip5.data.ids import as_id, lost_zeros
+from vip5.data.parquet import parquet_schema, read_parquet
 from vip5.errors import UserError
 from vip5.modalities.job import Draft, EncodeJob, Encoding
+from vip5.modalities.store import load_array
 
 KEY = "item"
 _ROWS = 2**14  # read at once
+_AGAIN = "write it again, as Parquet or as .npy"
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,11 @@ def item_rows(dataset: Dataset, vectors: OwnVectors) -> np.ndarray:
 
 def _npy(file: Path, ids: Path, key: str | None) -> OwnVectors:
     try:
-        matrix = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        what = getattr(error, "strerror", None) or "damaged, or with Python objects"  # which are never loaded
-        raise UserError(f"cannot read {file} ({what}): give a .npy of numbers") from None
+        matrix = load_array(file)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read {file} ({getattr(error, 'strerror', None) or error}): give a .npy of numbers"
+        ) from None
     names = _ids_of(ids, key)
     if matrix.ndim != 2 or not matrix.shape[1] or not _is_number(matrix.dtype):
         raise UserError(f"{file} holds {matrix.dtype} {list(matrix.shape)}: give numbers [n, d], one row an item")
@@ -131,7 +135,7 @@ def _ids_of(file: Path, key: str | None) -> list[str]:
 
 def _parquet(file: Path, key: str | None, vector: str | None) -> OwnVectors:
     ids = _ids_column(file, key or KEY)
-    schema = pl.read_parquet_schema(file)
+    schema = parquet_schema(file, _AGAIN)
     columns = _vector_columns(file, key or KEY, vector, schema)
     width = _width(file, columns[0]) if _is_list(schema[columns[0]]) else len(columns)
 
@@ -146,15 +150,12 @@ def _parquet(file: Path, key: str | None, vector: str | None) -> OwnVectors:
 
 
 def _ids_column(file: Path, key: str) -> list[str]:
-    try:
-        schema = pl.read_parquet_schema(file)
-        if key not in schema:
-            raise UserError(f"no column {key!r} in {file} (there are {', '.join(schema)}): name the ids with --key")
-        if not (schema[key] == pl.String or schema[key].is_integer()):
-            raise UserError(f"the column {key!r} of {file} is {schema[key]}: give ids as text or whole numbers")
-        ids = pl.read_parquet(file, columns=[key])[key].cast(pl.String)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise UserError(f"cannot read {file} ({str(error).splitlines()[0]}): give a Parquet file or a .npy") from None
+    schema = parquet_schema(file, _AGAIN)
+    if key not in schema:
+        raise UserError(f"no column {key!r} in {file} (there are {', '.join(schema)}): name the ids with --key")
+    if not (schema[key] == pl.String or schema[key].is_integer()):
+        raise UserError(f"the column {key!r} of {file} is {schema[key]}: give ids as text or whole numbers")
+    ids = read_parquet(file, [key], _AGAIN)[key].cast(pl.String)
     if ids.null_count():
         raise UserError(f"no id in row {ids.is_null().arg_max()} of {file} (counted from 0): fill it in")
     return [as_id(one) for one in ids]
@@ -193,10 +194,10 @@ def _width(file: Path, column: str) -> int:
 
 def _batches(file: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     try:
-        with pq.ParquetFile(file) as table:
+        with pq.ParquetFile(file, page_checksum_verification=True) as table:
             yield from table.iter_batches(_ROWS, columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"cannot read {file} ({str(error).splitlines()[0]}): write it again") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"cannot read {file} ({str(error).splitlines()[0]}): {_AGAIN}") from None
 
 
 def _lengths(lists: pa.Array) -> np.ndarray:

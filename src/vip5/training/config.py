@@ -152,15 +152,18 @@ def configure(recipe: str, settings: Mapping[str, Any], place: str) -> RunConfig
             there = f"there {'are' if '.' in key else 'is'} {_siblings(key)}"
             meant = _of_that_name(key.rpartition(".")[2])
             message = f"no such setting; {f'did you mean {meant}?' if meant else there}"
-        raise UserError(f"configuration ({place}): {key}: {message}") from None
+        raise UserError(f"configuration ({place}): {f'{key}: ' if key else ''}{message}") from None
 
 
-def _modalities(parts: Mapping[str, Any]) -> dict[str, Any]:
+def _modalities(parts: Any) -> Any:
     """Parts by name; what one does not say, `every` says. None is a part that is not used."""
+    if not isinstance(parts, Mapping):
+        return parts  # which is refused as the others are
     unused = {"tokens": 0, "row": False, "score": False}
     if not isinstance(every := parts.get(EVERY), Mapping):
         return {name: part for name, part in parts.items() if part is not None}
-    return {name: unused if part is None else merge(every, part) for name, part in parts.items()}
+    given = {name: unused if part is None else part for name, part in parts.items()}
+    return {name: merge(every, part) if isinstance(part, Mapping) else part for name, part in given.items()}
 
 
 def read_settings(file: str | Path | None, overrides: Sequence[str]) -> dict[str, Any]:
