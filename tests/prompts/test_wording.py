@@ -1,4 +1,4 @@
-"""The wording of the 29 prompts is the paper's: a stored list, checked once against it, that nobody changes by chance."""
+"""The wording of the 29 prompts is that of the paper: a stored list, so that nobody changes it by chance."""
 
 from pathlib import Path
 
