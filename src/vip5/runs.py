@@ -55,10 +55,18 @@ def saved_state(file: Path) -> Iterator[tuple[safe_open, dict[str, Any]]]:
 
 @contextlib.contextmanager
 def _held(folder: Path, busy: str, remedy: str) -> Iterator[None]:
+    there = folder.is_dir()
     with contextlib.ExitStack() as stack:
+        if not there:
+            stack.callback(_remove_if_empty, folder)  # what is refused leaves nothing
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(folder / LOCK_FILE, busy))
         except OSError as error:
             raise UserError(f"cannot write {folder} ({error.strerror or error}): choose {remedy}") from None
         yield
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -228,7 +228,7 @@ def test_as_a_user_types_it(settings, start, tiny_data, tmp_path):
     wait_for_lines(out, 4, lambda: process.poll() is None)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert process.returncode != 0 and said.count("stopped\n") == 1, said
+    assert process.returncode != 0 and said.count("stopped: the same command goes on from here\n") == 1, said
     assert "error:" not in said and (out / "state.safetensors").is_file()
 
     process = torchrun()

@@ -100,7 +100,7 @@ def read_about(folder: Path) -> dict[str, Any] | None:
 
 def _opened(folder: Path, about: dict[str, Any], n_items: int, again: str) -> ModalityStore:
     try:
-        matrix, mask = (load_array(folder / name) for name in (MATRIX, MASK))
+        matrix, mask = load_array(folder / MATRIX), np.array(load_array(folder / MASK))
     except (OSError, ValueError) as error:
         what = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read the vectors {folder} ({what}): {again}") from None
