@@ -88,7 +88,7 @@ def test_a_stopped_call_collects_and_goes_on(call, monkeypatch):
     monkeypatch.setattr(SASRec, "batches", stopped)
     stored = call()
     assert [run["row"] for run in stored["runs"]] == ["popularity"]
-    assert {lack["why"] for lack in stored["not_run"] if lack["seeds"] == [0]} == {"unfinished"}
+    assert {lack["why"] for lack in stored["not_run"] if 0 in lack["seeds"]} >= {"not run"}  # before its first epoch
     monkeypatch.setattr(SASRec, "batches", batches)
     assert len(call()["runs"]) == 2
 
